@@ -1,0 +1,45 @@
+import { z } from 'zod'
+import { eventSchema } from './event.ts'
+
+/** Sent by the client over `GET /live` (WebSocket). Each subscription has an id of the client's choice. */
+export const liveRequestSchema = z.union([
+  z.strictObject({
+    subscribe: z.discriminatedUnion('kind', [
+      z.strictObject({ id: z.string().min(1).max(64), kind: z.literal('tasks') }),
+      z.strictObject({ id: z.string().min(1).max(64), kind: z.literal('task'), task_id: z.string() }),
+    ]),
+    cursor: z
+      .string()
+      .regex(/^\d{1,19}$/)
+      .optional()
+      .describe('Resume after this event; without it, from now on'),
+  }),
+  z.strictObject({ unsubscribe: z.string() }),
+])
+export type LiveRequest = z.infer<typeof liveRequestSchema>
+
+/** CloudEvents 1.0 in structured JSON mode, with the cursor as an extension attribute. */
+export const cloudEventSchema = z.object({
+  specversion: z.literal('1.0'),
+  id: z.string(),
+  source: z.string(),
+  type: z.string(),
+  subject: z.string().optional(),
+  time: z.string(),
+  datacontenttype: z.literal('application/json'),
+  cursor: z.string(),
+  data: eventSchema,
+})
+export type CloudEvent = z.infer<typeof cloudEventSchema>
+
+/**
+ * Sent by the server. `reset` means that the cursor is too old: read the list again; the subscription goes on from `cursor`.
+ */
+export const liveMessageSchema = z.union([
+  z.object({ subscription: z.string(), event: cloudEventSchema }),
+  z.object({ subscription: z.string(), ready: z.literal(true), cursor: z.string() }),
+  z.object({ subscription: z.string(), reset: z.literal(true), cursor: z.string() }),
+  z.object({ heartbeat: z.literal(true) }).describe('Every 15 s: a browser sees no PING, and a dead connection is silent'),
+  z.object({ subscription: z.string().nullable(), error: z.object({ code: z.string(), detail: z.string() }) }),
+])
+export type LiveMessage = z.infer<typeof liveMessageSchema>

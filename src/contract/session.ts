@@ -1,0 +1,22 @@
+import { z } from 'zod'
+
+/** `POST /session`: a one-time code (from the printed link) for an HttpOnly cookie. A code works once. */
+export const sessionRequestSchema = z.strictObject({ code: z.string().min(1).max(255) })
+export type SessionRequest = z.infer<typeof sessionRequestSchema>
+
+/** `GET /me`: who the caller is. */
+export const meSchema = z.object({
+  principal: z.string(),
+  tenant: z.string(),
+  tenants: z.array(z.string()),
+  roles: z.array(z.string()),
+})
+export type Me = z.infer<typeof meSchema>
+
+/** `POST /session/codes`: a new one-time link into the console for the caller, as the started process printed it. */
+export const sessionCodeSchema = z.object({
+  code: z.string(),
+  url: z.string().describe('The console, with the code'),
+  expires_at: z.string(),
+})
+export type SessionCode = z.infer<typeof sessionCodeSchema>
