@@ -1,0 +1,190 @@
+import { spawn } from 'node:child_process'
+import { chmod, chown, lchown, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { CannotStartError } from '../cannot-start-error.ts'
+import type { Account } from './postgres-account.ts'
+import { shippedMajorVersion } from './postgres-binaries.ts'
+
+/** The owner of an existing cluster. Undefined where there is none yet. */
+export async function readClusterOwner(clusterDir: string): Promise<Account | undefined> {
+  try {
+    const { uid, gid } = await stat(clusterDir)
+    return { uid, gid }
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/**
+ * Refuses, in one sentence, what the shipped PostgreSQL cannot open.
+ * @returns whether there is a cluster at all
+ */
+export async function checkCluster(dataDir: string, clusterDir: string): Promise<boolean> {
+  if ((await readVersion(dataDir)) !== undefined) {
+    throw new CannotStartError(
+      `${dataDir} is the data folder of another PostgreSQL. Give Sluice a folder of its own with --data, ` +
+        'or set DATABASE_URL to use that PostgreSQL.',
+    )
+  }
+  const owner = await readClusterOwner(clusterDir)
+  if (owner === undefined) return false
+  const uid = process.getuid?.()
+  if (uid !== undefined && uid !== 0 && owner.uid !== uid) {
+    throw new CannotStartError(
+      `The database in ${clusterDir} belongs to another user (uid ${owner.uid}), so PostgreSQL cannot open it. ` +
+        'Start Sluice as the user who created it, or choose another folder with --data.',
+    )
+  }
+  const version = await readVersion(clusterDir)
+  if (version === undefined) {
+    throw new CannotStartError(
+      `${clusterDir} is damaged or no PostgreSQL data folder: it has no readable PG_VERSION. ` +
+        'Restore it from a copy, or move it away to begin anew.',
+    )
+  }
+  const major = Number(version.split('.')[0])
+  if (major < 14) {
+    throw new CannotStartError(
+      `${clusterDir} was written by PostgreSQL ${version}, and Sluice needs 14 or newer. Move it away to begin anew, ` +
+        `or upgrade it to ${shippedMajorVersion} with pg_upgrade.`,
+    )
+  }
+  if (major !== shippedMajorVersion) {
+    throw new CannotStartError(
+      `${clusterDir} was written by PostgreSQL ${version}, and this Sluice brings ${shippedMajorVersion}, which cannot ` +
+        'open it. Run that PostgreSQL yourself and set DATABASE_URL, convert it with pg_upgrade, or move it away to begin anew.',
+    )
+  }
+  return true
+}
+
+async function readVersion(folder: string): Promise<string | undefined> {
+  const version = (await readFile(join(folder, 'PG_VERSION'), 'utf8').catch(() => '')).trim()
+  return /^\d+(\.\d+)?$/.test(version) ? version : undefined
+}
+
+export interface CreateClusterOptions {
+  readonly initdb: string
+  readonly account: Account | undefined
+  readonly password: string
+  /** Whether the new files are flushed to the disk. @default true */
+  readonly sync?: boolean
+  readonly signal?: AbortSignal
+}
+
+/** Makes a new cluster beside its place and moves it there when it is complete: a killed `initdb` leaves nothing behind. */
+export async function createCluster(dataDir: string, clusterDir: string, options: CreateClusterOptions): Promise<void> {
+  const partial = `${clusterDir}.partial`
+  await rm(partial, { recursive: true, force: true })
+  await mkdir(partial, { mode: 0o700 })
+  if (options.account !== undefined) await giveFolderTo(partial, options.account)
+  const passwordPath = join(dataDir, '.initdb-password')
+  const passwordFile = await open(passwordPath, 'w+', 0o600)
+  try {
+    // The open file is all that initdb gets to see: it may not be able to enter the folder.
+    await rm(passwordPath)
+    await passwordFile.writeFile(`${options.password}\n`)
+    if (options.account !== undefined) await passwordFile.chown(options.account.uid, options.account.gid)
+    await runInitdb(partial, passwordFile.fd, options)
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true })
+    throw error
+  } finally {
+    await passwordFile.close()
+  }
+  await rename(partial, clusterDir)
+}
+
+function runInitdb(clusterDir: string, passwordFd: number, options: CreateClusterOptions): Promise<void> {
+  const args = [
+    ...['--pgdata', folderArgument(clusterDir, options.account), '--username', 'postgres', '--pwfile', '/dev/fd/3'],
+    '--auth=scram-sha-256',
+    // The built-in locale sorts alike on every machine and needs none to be installed.
+    ...['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'],
+    ...(options.sync === false ? ['--no-sync'] : []),
+  ]
+  return new Promise((resolve, reject) => {
+    const child = spawn(options.initdb, args, {
+      ...spawnOptions(clusterDir, options.account),
+      stdio: ['ignore', 'ignore', 'pipe', passwordFd],
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    })
+    let complaints = ''
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (complaints += text))
+    child.once('error', (error) => reject(options.signal?.aborted === true ? error : describeSpawnError(error)))
+    child.once('close', (code, signal) => {
+      if (code === 0) resolve()
+      else
+        reject(
+          new CannotStartError(`The database could not be created (${firstComplaint(complaints, code ?? signal)}).`),
+        )
+    })
+  })
+}
+
+function firstComplaint(complaints: string, fallback: unknown): string {
+  const line = complaints.split('\n').find((text) => /error|fatal|could not|cannot/i.test(text))
+  return line?.replace(/^initdb: error: /, '').trim() ?? `initdb ended with ${String(fallback)}`
+}
+
+/** Node cannot tell a missing program from one whose loader is missing, which is what a system without glibc says. */
+export function describeSpawnError(error: Error): Error {
+  const code = 'code' in error ? error.code : undefined
+  if (code === 'ENOENT' || code === 'ENOEXEC') {
+    return new CannotStartError(
+      'The PostgreSQL that comes with Sluice does not run on this system (it needs glibc). ' +
+        'Set DATABASE_URL to a PostgreSQL 14 or newer.',
+      { cause: error },
+    )
+  }
+  if (process.getuid?.() === 0 && (code === 'EPERM' || code === 'EINVAL')) return cannotChangeUser(error)
+  return error
+}
+
+function cannotChangeUser(error: unknown): CannotStartError {
+  return new CannotStartError(
+    'PostgreSQL does not run as root, and this process may not hand it to an unprivileged user. ' +
+      'Start Sluice as an ordinary user, or set DATABASE_URL to a PostgreSQL 14 or newer.',
+    { cause: error },
+  )
+}
+
+/**
+ * How a program is told where the cluster is. For an account that may not enter the folders above, it is "where you
+ * stand": the superuser puts the process there before it becomes the account, and Linux resolves this link without
+ * looking at the folders above it.
+ */
+export function folderArgument(clusterDir: string, account: Account | undefined): string {
+  return account === undefined ? clusterDir : '/proc/self/cwd'
+}
+
+/** A session of its own keeps Ctrl-C in the terminal away from it; of the environment it gets what it needs. */
+export function spawnOptions(clusterDir: string, account: Account | undefined) {
+  const { PATH, LD_LIBRARY_PATH } = process.env
+  return {
+    cwd: clusterDir,
+    detached: true,
+    env: { LC_ALL: 'C', TZ: 'UTC', ...(PATH && { PATH }), ...(LD_LIBRARY_PATH && { LD_LIBRARY_PATH }) },
+    ...account,
+  }
+}
+
+/** Also mends a cluster that the superuser copied, which then belongs to root. */
+export async function giveClusterTo(clusterDir: string, account: Account): Promise<void> {
+  const { uid } = await stat(clusterDir)
+  if (uid === account.uid) return
+  for (const entry of await readdir(clusterDir, { recursive: true })) {
+    await lchown(join(clusterDir, entry), account.uid, account.gid)
+  }
+  await giveFolderTo(clusterDir, account)
+}
+
+async function giveFolderTo(folder: string, account: Account): Promise<void> {
+  try {
+    await chown(folder, account.uid, account.gid)
+  } catch (error) {
+    throw cannotChangeUser(error)
+  }
+  await chmod(folder, 0o700)
+}

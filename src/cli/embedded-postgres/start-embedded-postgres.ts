@@ -1,0 +1,197 @@
+import { mkdir, realpath } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { Client } from 'pg'
+import { CannotStartError } from '../cannot-start-error.ts'
+import { FolderLockedError, lockFolder } from '../folder-lock.ts'
+import { checkCluster, createCluster, giveClusterTo, readClusterOwner } from './cluster-folder.ts'
+import { chooseConnectionSettings, readConnectionSettings, writeConnectionSettings } from './connection-settings.ts'
+import type { ConnectionSettings } from './connection-settings.ts'
+import { stopLeftoverServer } from './leftover-server.ts'
+import { chooseAccount } from './postgres-account.ts'
+import { findPostgresBinaries } from './postgres-binaries.ts'
+import { PortTakenError, Postmaster } from './postmaster.ts'
+import type { PostmasterOptions } from './postmaster.ts'
+
+export interface EmbeddedPostgresOptions {
+  /** The folder that holds the cluster, its log and its password. Created (mode 0700) where it does not exist. */
+  readonly dataDir: string
+  /** Ends the start; what was started is stopped again. */
+  readonly signal?: AbortSignal
+  /** More server settings, such as `{ fsync: 'off' }` for tests. */
+  readonly settings?: Readonly<Record<string, string>>
+  /** Called when the server ends though nobody called `stop`. */
+  readonly onUnexpectedEnd?: (message: string) => void
+}
+
+export interface EmbeddedPostgres {
+  /** Holds the password. The database is called `sluice`. */
+  readonly connectionString: string
+  /** On 127.0.0.1; the same at every start unless somebody else took it. */
+  readonly port: number
+  /** Such as `18.4`. */
+  readonly version: string
+  /** Rolls back what is open, flushes what is committed, and leaves no process. May be called again. */
+  stop(): Promise<void>
+}
+
+const databaseName = 'sluice'
+
+const defaultSettings = {
+  listen_addresses: '127.0.0.1',
+  // A socket in the data folder would save microseconds and cost a path limit of 107 characters.
+  unix_socket_directories: '',
+  max_connections: '100',
+  shared_buffers: '128MB',
+  cluster_name: 'sluice',
+  timezone: 'UTC',
+  log_timezone: 'UTC',
+  log_checkpoints: 'off',
+} as const satisfies Record<string, string>
+
+/**
+ * Starts the PostgreSQL that comes with Sluice on `dataDir`, creating its cluster at the first start. It listens on
+ * 127.0.0.1 only and asks for a random password. As root it runs as an unprivileged user, also where that user could not
+ * enter the folder.
+ * @throws CannotStartError with one sentence for everything that a person can mend
+ */
+export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  const dataDir = await openDataDir(options.dataDir)
+  const lock = await lockFolder(join(dataDir, 'embedded-postgres.lock')).catch((error: unknown) => {
+    throw error instanceof FolderLockedError ? inUse(dataDir, error.pid) : error
+  })
+  try {
+    const { postmaster, settings } = await startServer(dataDir, options)
+    try {
+      const version = await prepareDatabase(dataDir, settings)
+      return handOver({ postmaster, settings, version, options, release: () => lock.release() })
+    } catch (error) {
+      await postmaster.stop()
+      throw error
+    }
+  } catch (error) {
+    await lock.release()
+    throw error
+  }
+}
+
+async function openDataDir(wanted: string): Promise<string> {
+  try {
+    await mkdir(wanted, { recursive: true, mode: 0o700 })
+    return await realpath(wanted)
+  } catch (error) {
+    const reason = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+    throw new CannotStartError(
+      `The data folder ${resolve(wanted)} cannot be created or entered (${reason}). Choose another with --data.`,
+      { cause: error },
+    )
+  }
+}
+
+function inUse(dataDir: string, pid: number): CannotStartError {
+  return new CannotStartError(
+    `The data folder ${dataDir} is in use by another Sluice (process ${pid}). Stop that one, or choose another with --data.`,
+  )
+}
+
+async function startServer(
+  dataDir: string,
+  options: EmbeddedPostgresOptions,
+): Promise<{ postmaster: Postmaster; settings: ConnectionSettings }> {
+  const clusterDir = join(dataDir, 'postgres')
+  const exists = await checkCluster(dataDir, clusterDir)
+  const account = await chooseAccount(await readClusterOwner(clusterDir))
+  const { initdb, postgres } = await findPostgresBinaries(account)
+  const kept = await readConnectionSettings(dataDir)
+  if (exists && kept === undefined) throw passwordLost(dataDir)
+  if (exists) await stopLeftoverServer(clusterDir)
+  if (exists && account !== undefined) await giveClusterTo(clusterDir, account)
+
+  let settings = await keepSettings(dataDir, kept)
+  if (!exists) {
+    const { password } = settings
+    const sync = options.settings?.['fsync'] !== 'off'
+    await createCluster(dataDir, clusterDir, { initdb, account, password, sync, ...pickSignal(options) })
+  }
+  for (let attempt = 1; ; attempt++) {
+    const server: PostmasterOptions = {
+      ...{ postgres, clusterDir, account, port: settings.port },
+      logPath: join(dataDir, 'postgres.log'),
+      settings: { ...defaultSettings, ...options.settings },
+    }
+    const postmaster = await Postmaster.spawn(server)
+    try {
+      await postmaster.waitUntilReady(options.signal)
+      return { postmaster, settings }
+    } catch (error) {
+      if (!(error instanceof PortTakenError) || attempt === 5) throw error
+      settings = await keepSettings(dataDir, settings)
+    }
+  }
+}
+
+async function keepSettings(dataDir: string, wanted: ConnectionSettings | undefined): Promise<ConnectionSettings> {
+  const settings = await chooseConnectionSettings(wanted)
+  if (settings !== wanted) await writeConnectionSettings(dataDir, settings)
+  return settings
+}
+
+function pickSignal(options: EmbeddedPostgresOptions): { signal?: AbortSignal } {
+  return options.signal === undefined ? {} : { signal: options.signal }
+}
+
+function passwordLost(dataDir: string): CannotStartError {
+  return new CannotStartError(
+    `The password of the database in ${dataDir} is lost (embedded-postgres.json is missing or does not fit). ` +
+      `Restore that file from a copy, or move ${dataDir} away to begin anew.`,
+  )
+}
+
+/** Also the proof that the server answers with the kept password. @returns the server's version */
+async function prepareDatabase(dataDir: string, settings: ConnectionSettings): Promise<string> {
+  const client = new Client({
+    connectionString: toConnectionString(settings, 'postgres'),
+    connectionTimeoutMillis: 10_000,
+  })
+  try {
+    await client.connect()
+    const { rows } = await client.query<{ version: string; exists: boolean }>(
+      `select current_setting('server_version') as version, exists (select from pg_database where datname = $1)`,
+      [databaseName],
+    )
+    if (rows[0]?.exists !== true) await client.query(`create database ${databaseName}`)
+    return rows[0]?.version ?? ''
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === '28P01') throw passwordLost(dataDir)
+    throw error
+  } finally {
+    await client.end()
+  }
+}
+
+function toConnectionString({ port, password }: ConnectionSettings, database: string): string {
+  return `postgres://postgres:${password}@127.0.0.1:${port}/${database}`
+}
+
+interface Running {
+  readonly postmaster: Postmaster
+  readonly settings: ConnectionSettings
+  readonly version: string
+  readonly options: EmbeddedPostgresOptions
+  readonly release: () => Promise<void>
+}
+
+function handOver({ postmaster, settings, version, options, release }: Running): EmbeddedPostgres {
+  let stopped: Promise<void> | undefined
+  void postmaster.ended.then(() => {
+    if (stopped === undefined) options.onUnexpectedEnd?.('The embedded PostgreSQL ended unexpectedly.')
+  })
+  return {
+    connectionString: toConnectionString(settings, databaseName),
+    port: settings.port,
+    version,
+    stop() {
+      stopped ??= postmaster.stop().then(release)
+      return stopped
+    },
+  }
+}
