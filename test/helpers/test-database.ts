@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Client } from 'pg'
 import { afterAll, inject } from 'vitest'
-import { migrate } from '../../src/database/migrate.ts'
+import { migrate } from '../../src/queue/migrate.ts'
 
 export interface TestDatabase {
   readonly url: string
@@ -90,12 +90,19 @@ async function makeTemplate(): Promise<string> {
 
 /** The SQL files, the code that runs them, and the engine that adds its own. */
 async function hashMigrations(): Promise<string> {
-  const folder = fileURLToPath(new URL('../../src/database/', import.meta.url))
-  const sql = (await readdir(`${folder}migrations`)).sort().map((name) => `${folder}migrations/${name}`)
-  const code = (await readdir(folder)).filter((name) => name.includes('migrat') && name.endsWith('.ts')).sort()
+  const paths: string[] = []
+  for (const [folder, ending] of [
+    ['../../src/database/migrations/', '.sql'],
+    ['../../src/database/', 'migrations.ts'],
+    ['../../src/queue/', '.ts'],
+  ] as const) {
+    const path = fileURLToPath(new URL(folder, import.meta.url))
+    const names = (await readdir(path)).filter((name) => name.endsWith(ending) && !name.endsWith('.test.ts'))
+    paths.push(...names.sort().map((name) => path + name))
+  }
   const engine = fileURLToPath(new URL('../../node_modules/pg-boss/package.json', import.meta.url))
   const hash = createHash('sha256')
-  for (const path of [...sql, ...code.map((name) => folder + name), engine]) hash.update(await readFile(path))
+  for (const path of [...paths, engine]) hash.update(await readFile(path))
   return hash.digest('hex').slice(0, 16)
 }
 
