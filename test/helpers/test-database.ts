@@ -30,7 +30,9 @@ afterAll(async () => {
 export async function createTestDatabase(): Promise<TestDatabase> {
   const template = await ensureTemplate()
   const name = `sluice_test_${randomUUID().replaceAll('-', '')}`
-  await withAdministrator((client) => client.query(`create database ${name} template ${template}`))
+  await withAdministrator(async (client) => {
+    await client.query(`create database ${name} template ${template} ${await chooseStrategy(client)}`)
+  })
   const database: TestDatabase = {
     name,
     url: databaseUrl(name),
@@ -41,6 +43,14 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   }
   open.add(database)
   return database
+}
+
+/** Copying files takes 45 ms where writing the log takes 120, but it begins with a checkpoint: only cheap without fsync. */
+async function chooseStrategy(client: Client): Promise<string> {
+  const { rows } = await client.query<{ cheap: boolean }>(
+    `select current_setting('fsync') = 'off' and current_setting('server_version_num')::int >= 150000 as cheap`,
+  )
+  return rows[0]?.cheap === true ? 'strategy file_copy' : ''
 }
 
 async function dropDatabase(client: Client, name: string): Promise<void> {
