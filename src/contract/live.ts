@@ -27,7 +27,7 @@ export const cloudEventSchema = z.object({
   subject: z.string().optional(),
   time: z.string(),
   datacontenttype: z.literal('application/json'),
-  cursor: z.string(),
+  cursor: z.string().regex(/^\d+$/),
   data: eventSchema,
 })
 export type CloudEvent = z.infer<typeof cloudEventSchema>
@@ -39,7 +39,9 @@ export const liveMessageSchema = z.union([
   z.object({ subscription: z.string(), event: cloudEventSchema }),
   z.object({ subscription: z.string(), ready: z.literal(true), cursor: z.string() }),
   z.object({ subscription: z.string(), reset: z.literal(true), cursor: z.string() }),
-  z.object({ heartbeat: z.literal(true) }).describe('Every 15 s: a browser sees no PING, and a dead connection is silent'),
+  z
+    .object({ heartbeat: z.literal(true) })
+    .describe('Every 15 s: a browser sees no PING, and a dead connection is silent'),
   z.object({ subscription: z.string().nullable(), error: z.object({ code: z.string(), detail: z.string() }) }),
 ])
 export type LiveMessage = z.infer<typeof liveMessageSchema>

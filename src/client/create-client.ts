@@ -1,0 +1,186 @@
+import { z } from 'zod'
+import { eventPageSchema, type TaskEvent } from '../contract/event.ts'
+import { operationPageSchema, type Operation } from '../contract/operation.ts'
+import { meSchema, sessionCodeSchema, type Me, type SessionCode } from '../contract/session.ts'
+import type { TaskFilter } from '../contract/task-list.ts'
+import {
+  acceptedSchema,
+  taskPageSchema,
+  taskSchema,
+  type Accepted,
+  type Task,
+  type TaskOptions,
+  type TaskPage,
+} from '../contract/task.ts'
+import { createExchange, type Exchange, type ExchangeOptions } from './exchange.ts'
+import { createLiveConnection, type LiveConnection, type LiveSocket } from './live-connection.ts'
+import { createBackoff, pause, type Backoff } from './pause.ts'
+import { isPassing } from './sluice-problem.ts'
+import { waitForTask, type WaitForTaskOptions } from './wait-for-task.ts'
+import { watchTask, type WatchTaskOptions } from './watch-task.ts'
+
+export interface ClientOptions extends ExchangeOptions {
+  /** Where the server listens, for instance `https://sluice.example.com`; '' in a page that the server itself served. */
+  readonly baseUrl: string
+  /** A bearer token. A browser leaves it out and has a session cookie instead. */
+  readonly token?: string | undefined
+  /** Needed by a principal of several tenants only. */
+  readonly tenant?: string | undefined
+  /** Replaces the built-in fetch. */
+  readonly fetch?: typeof globalThis.fetch | undefined
+  /** Replaces the built-in WebSocket; `headers` carry the token. */
+  readonly webSocket?: ((url: string, headers: Readonly<Record<string, string>>) => LiveSocket) | undefined
+  /** Milliseconds between tries. @default 0.5 s doubling to 15 s, with jitter */
+  readonly backoff?: Backoff | undefined
+}
+
+export interface RequestOptions {
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface SubmitOptions extends RequestOptions {
+  /**
+   * Under one key a change is accepted once, however often it is sent. Any UUID or up to 255 visible ASCII characters.
+   * @default a new UUID, which makes the repetitions of this very call harmless
+   */
+  readonly idempotencyKey?: string | undefined
+  /** Seconds (up to 30) the answer may be held back for the task to end in. @default 0 */
+  readonly waitSeconds?: number | undefined
+  /** Time limit, start time, priority, labels, … */
+  readonly task?: TaskOptions | undefined
+}
+
+/**
+ * Everything a program may ask of a Sluice server. Answers are parsed by the contract's schemas. Every method throws
+ * SluiceProblem where the server refuses, UnreachableError where nobody answers, and the signal's reason on abort.
+ */
+export interface SluiceClient {
+  /** Asks for a change. Repeated up to twice when nobody answers, which the idempotency key makes safe. */
+  submit(operation: string, input: Readonly<Record<string, unknown>>, options?: SubmitOptions): Promise<Accepted>
+  /** The task; with `waitSeconds` (up to 30) the answer may be held back until it ends. */
+  getTask(taskId: string, options?: RequestOptions & { readonly waitSeconds?: number | undefined }): Promise<Task>
+  /** Newest first, `page_size` (50, at most 200) at a time. */
+  listTasks(filter?: TaskFilter, options?: RequestOptions): Promise<TaskPage>
+  /** The answer's message says what cannot be undone. Again on a cancelled task: the same answer. */
+  cancelTask(taskId: string, options?: RequestOptions): Promise<Accepted>
+  /** The timeline so far, oldest first. */
+  taskEvents(taskId: string, options?: RequestOptions): Promise<TaskEvent[]>
+  /** The timeline as it grows, until the terminal event; resumes by itself, missing and repeating nothing. */
+  watchTask(taskId: string, options?: WatchTaskOptions): AsyncGenerator<TaskEvent, void, undefined>
+  /** Resolves with the task once it has ended, however it ended. */
+  waitForTask(taskId: string, options?: WaitForTaskOptions): Promise<Task>
+  /** The kinds of change this server knows. */
+  operations(options?: RequestOptions): Promise<Operation[]>
+  me(options?: RequestOptions): Promise<Me>
+  /** Exchanges a one-time code for a session cookie (browsers). */
+  signIn(code: string, options?: RequestOptions): Promise<void>
+  /** Ends the session. */
+  signOut(options?: RequestOptions): Promise<void>
+  /** A new one-time link into the console, for the caller. */
+  createSignInLink(options?: RequestOptions): Promise<SessionCode>
+  /** Opens a WebSocket that lives until it is stopped. */
+  live(): LiveConnection
+}
+
+/**
+ * A client for Node ≥22 and browsers.
+ * @example
+ * const client = createClient({ baseUrl: 'http://127.0.0.1:8080', token })
+ * const { task_id } = await client.submit('project.create', { name: 'acme', organization: 'test' })
+ * const task = await client.waitForTask(task_id)
+ */
+export function createClient(options: ClientOptions): SluiceClient {
+  const exchange = createExchange(options)
+  const backoff = options.backoff ?? createBackoff()
+  return {
+    submit: (operation, input, submitOptions = {}) => submit(exchange, backoff, { operation, input, ...submitOptions }),
+    getTask: (taskId, { waitSeconds, signal } = {}) =>
+      exchange.request(taskSchema, {
+        path: taskPath(taskId),
+        query: { wait: waitSeconds },
+        extraMs: (waitSeconds ?? 0) * 1000,
+        signal,
+      }),
+    listTasks: (filter = {}, { signal } = {}) =>
+      exchange.request(taskPageSchema, { path: '/tasks', query: filter, signal }),
+    cancelTask: (taskId, { signal } = {}) =>
+      exchange.request(acceptedSchema, { method: 'POST', path: `${taskPath(taskId)}/cancel`, signal }),
+    taskEvents: (taskId, { signal } = {}) => readTimeline(exchange, `${taskPath(taskId)}/events`, signal),
+    watchTask: (taskId, watchOptions = {}) => watchTask(exchange, backoff, { ...watchOptions, taskId }),
+    waitForTask: (taskId, waitOptions = {}) => waitForTask(exchange, backoff, { ...waitOptions, taskId }),
+    operations: async ({ signal } = {}) =>
+      (await exchange.request(operationPageSchema, { path: '/operations', signal })).items,
+    me: ({ signal } = {}) => exchange.request(meSchema, { path: '/me', signal }),
+    signIn: async (code, { signal } = {}) => {
+      await exchange.request(z.unknown(), { method: 'POST', path: '/session', body: { code }, signal })
+    },
+    signOut: async ({ signal } = {}) => {
+      await exchange.request(z.unknown(), { method: 'DELETE', path: '/session', signal })
+    },
+    createSignInLink: ({ signal } = {}) =>
+      exchange.request(sessionCodeSchema, { method: 'POST', path: '/session/codes', signal }),
+    live: () => {
+      const connect = options.webSocket ?? openWebSocket
+      return createLiveConnection({ connect: () => connect(liveUrl(exchange), exchange.headers), backoff })
+    },
+  }
+}
+
+async function submit(
+  exchange: Exchange,
+  backoff: Backoff,
+  change: SubmitOptions & { readonly operation: string; readonly input: Readonly<Record<string, unknown>> },
+): Promise<Accepted> {
+  const { operation, input, task, waitSeconds, signal } = change
+  const headers: Record<string, string> = { 'idempotency-key': change.idempotencyKey ?? crypto.randomUUID() }
+  if (waitSeconds !== undefined && waitSeconds > 0) headers['prefer'] = `wait=${waitSeconds}`
+  for (let failures = 0; ;) {
+    try {
+      return await exchange.request(acceptedSchema, {
+        method: 'POST',
+        path: '/tasks',
+        body: { operation, input, task },
+        headers,
+        extraMs: (waitSeconds ?? 0) * 1000,
+        signal,
+      })
+    } catch (error) {
+      failures += 1
+      if (!isPassing(error) || failures > 2) throw error
+      await pause(Math.max(error.retryAfterMs ?? 0, backoff(failures)), signal)
+    }
+  }
+}
+
+async function readTimeline(exchange: Exchange, path: string, signal: AbortSignal | undefined): Promise<TaskEvent[]> {
+  const events: TaskEvent[] = []
+  let pageToken: string | undefined
+  do {
+    const query = { page_token: pageToken }
+    const page = await exchange.request(eventPageSchema, { path, query, signal })
+    events.push(...page.items)
+    pageToken = page.next_page_token ?? undefined
+  } while (pageToken !== undefined)
+  return events
+}
+
+function taskPath(taskId: string): string {
+  return `/tasks/${encodeURIComponent(taskId)}`
+}
+
+function liveUrl(exchange: Exchange): string {
+  // Relative in a page that the server served; Node always has an absolute base address.
+  const url = new URL(exchange.address('/live'), globalThis.location?.href)
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
+  return url.href
+}
+
+function openWebSocket(url: string, headers: Readonly<Record<string, string>>): LiveSocket {
+  if (Object.keys(headers).length === 0) return new WebSocket(url)
+  if (typeof document !== 'undefined')
+    throw new Error(
+      'A browser cannot send a token or a tenant with a WebSocket. Sign in (a session cookie) and leave them out.',
+    )
+  // Node's WebSocket takes headers in the place of the protocols; the typings are the browser's.
+  return new WebSocket(url, { headers } as unknown as string[])
+}
