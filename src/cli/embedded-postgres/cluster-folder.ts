@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
-import { chmod, chown, lchown, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { chmod, chown, lchown, mkdtemp, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { CannotStartError } from '../cannot-start-error.ts'
 import type { Account } from './postgres-account.ts'
 import { shippedMajorVersion } from './postgres-binaries.ts'
@@ -38,6 +38,7 @@ export async function checkCluster(dataDir: string, clusterDir: string): Promise
   }
   const version = await readVersion(clusterDir)
   if (version === undefined) {
+    if (await isEmptyFolder(clusterDir)) return false
     throw new CannotStartError(
       `${clusterDir} is damaged or no PostgreSQL data folder: it has no readable PG_VERSION. ` +
         'Restore it from a copy, or move it away to begin anew.',
@@ -64,6 +65,11 @@ async function readVersion(folder: string): Promise<string | undefined> {
   return /^\d+(\.\d+)?$/.test(version) ? version : undefined
 }
 
+async function isEmptyFolder(folder: string): Promise<boolean> {
+  const entries = await readdir(folder).catch(() => undefined)
+  return entries?.length === 0
+}
+
 export interface CreateClusterOptions {
   readonly initdb: string
   readonly account: Account | undefined
@@ -73,11 +79,9 @@ export interface CreateClusterOptions {
   readonly signal?: AbortSignal
 }
 
-/** Makes a new cluster beside its place and moves it there when it is complete: a killed `initdb` leaves nothing behind. */
+/** Makes a new cluster beside its place and moves it there when it is complete: a start that was killed is no damage. */
 export async function createCluster(dataDir: string, clusterDir: string, options: CreateClusterOptions): Promise<void> {
-  const partial = `${clusterDir}.partial`
-  await rm(partial, { recursive: true, force: true })
-  await mkdir(partial, { mode: 0o700 })
+  const partial = await mkdtemp(partialPrefix(clusterDir))
   if (options.account !== undefined) await giveFolderTo(partial, options.account)
   const passwordPath = join(dataDir, '.initdb-password')
   const passwordFile = await open(passwordPath, 'w+', 0o600)
@@ -96,6 +100,20 @@ export async function createCluster(dataDir: string, clusterDir: string, options
   await rename(partial, clusterDir)
 }
 
+function partialPrefix(clusterDir: string): string {
+  return `${clusterDir}.partial-`
+}
+
+/** Removes what starts left that were killed while they created the cluster. */
+export async function removePartialClusters(clusterDir: string): Promise<void> {
+  for (const name of await readdir(dirname(clusterDir))) {
+    const path = join(dirname(clusterDir), name)
+    if (!path.startsWith(partialPrefix(clusterDir))) continue
+    // The initdb of a killed start may write for another second. Then the next start removes what it leaves.
+    await rm(path, { recursive: true, force: true }).catch(() => undefined)
+  }
+}
+
 function runInitdb(clusterDir: string, passwordFd: number, options: CreateClusterOptions): Promise<void> {
   const args = [
     ...['--pgdata', folderArgument(clusterDir, options.account), '--username', 'postgres', '--pwfile', '/dev/fd/3'],
@@ -108,24 +126,37 @@ function runInitdb(clusterDir: string, passwordFd: number, options: CreateCluste
     const child = spawn(options.initdb, args, {
       ...spawnOptions(clusterDir, options.account),
       stdio: ['ignore', 'ignore', 'pipe', passwordFd],
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
     })
+    // With its children, and at once: what it has written so far is thrown away.
+    const end = () => killGroup(child.pid)
+    process.once('exit', end)
+    options.signal?.addEventListener('abort', end)
     let complaints = ''
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (complaints += text))
-    child.once('error', (error) => reject(options.signal?.aborted === true ? error : describeSpawnError(error)))
+    let failure: Error | undefined
+    child.once('error', (error) => (failure = describeSpawnError(error)))
     child.once('close', (code, signal) => {
+      process.off('exit', end)
+      options.signal?.removeEventListener('abort', end)
       if (code === 0) resolve()
-      else
-        reject(
-          new CannotStartError(`The database could not be created (${firstComplaint(complaints, code ?? signal)}).`),
-        )
+      else if (options.signal?.aborted === true) reject(options.signal.reason)
+      else reject(failure ?? createFailed(complaints, code ?? signal))
     })
   })
 }
 
-function firstComplaint(complaints: string, fallback: unknown): string {
+function killGroup(leader: number | undefined): void {
+  try {
+    if (leader !== undefined) process.kill(-leader, 'SIGKILL')
+  } catch {
+    // Gone already.
+  }
+}
+
+function createFailed(complaints: string, end: unknown): CannotStartError {
   const line = complaints.split('\n').find((text) => /error|fatal|could not|cannot/i.test(text))
-  return line?.replace(/^initdb: error: /, '').trim() ?? `initdb ended with ${String(fallback)}`
+  const reason = line?.replace(/^initdb: error: /, '').trim() ?? `initdb ended with ${String(end)}`
+  return new CannotStartError(`The database could not be created (${reason}).`)
 }
 
 /** Node cannot tell a missing program from one whose loader is missing, which is what a system without glibc says. */

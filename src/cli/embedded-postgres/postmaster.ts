@@ -123,7 +123,9 @@ export class Postmaster {
   async #explainEnd(): Promise<Error> {
     if (this.#spawnError !== undefined) return describeSpawnError(this.#spawnError)
     const log = await readFrom(this.#options.logPath, this.#logStart)
-    const reason = /(?:PANIC|FATAL): {2}(.*)/.exec(log)?.[1] ?? log.trim().split('\n').at(-1) ?? ''
+    const line = /(?:PANIC|FATAL): {2}(.*)/.exec(log)?.[1] ?? log.trim().split('\n').at(-1) ?? ''
+    // The folder's name for the server says nothing to the person who reads this.
+    const reason = line.replace(/^postgres: /, '').replaceAll('/proc/self/cwd', this.#options.clusterDir)
     if (/Address already in use/.test(log)) return new PortTakenError(this.#options.port)
     return new CannotStartError(
       `PostgreSQL cannot open the database in ${this.#options.clusterDir} (${reason.replace(/\.$/, '')}). ` +

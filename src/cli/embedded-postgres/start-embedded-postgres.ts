@@ -1,9 +1,16 @@
 import { mkdir, realpath } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { Client } from 'pg'
+import { Client, DatabaseError } from 'pg'
 import { CannotStartError } from '../cannot-start-error.ts'
 import { FolderLockedError, lockFolder } from '../folder-lock.ts'
-import { checkCluster, createCluster, giveClusterTo, readClusterOwner } from './cluster-folder.ts'
+import type { FolderLock } from '../folder-lock.ts'
+import {
+  checkCluster,
+  createCluster,
+  giveClusterTo,
+  readClusterOwner,
+  removePartialClusters,
+} from './cluster-folder.ts'
 import { chooseConnectionSettings, readConnectionSettings, writeConnectionSettings } from './connection-settings.ts'
 import type { ConnectionSettings } from './connection-settings.ts'
 import { stopLeftoverServer } from './leftover-server.ts'
@@ -56,9 +63,7 @@ const defaultSettings = {
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const dataDir = await openDataDir(options.dataDir)
-  const lock = await lockFolder(join(dataDir, 'embedded-postgres.lock')).catch((error: unknown) => {
-    throw error instanceof FolderLockedError ? inUse(dataDir, error.pid) : error
-  })
+  const lock = await lockDataDir(dataDir)
   try {
     const { postmaster, settings } = await startServer(dataDir, options)
     try {
@@ -70,7 +75,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     }
   } catch (error) {
     await lock.release()
-    throw error
+    throw isFileError(error) ? unusable(dataDir, error) : error
   }
 }
 
@@ -79,18 +84,32 @@ async function openDataDir(wanted: string): Promise<string> {
     await mkdir(wanted, { recursive: true, mode: 0o700 })
     return await realpath(wanted)
   } catch (error) {
-    const reason = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+    throw unusable(resolve(wanted), error)
+  }
+}
+
+async function lockDataDir(dataDir: string): Promise<FolderLock> {
+  try {
+    return await lockFolder(join(dataDir, 'embedded-postgres.lock'))
+  } catch (error) {
+    if (!(error instanceof FolderLockedError)) throw unusable(dataDir, error)
     throw new CannotStartError(
-      `The data folder ${resolve(wanted)} cannot be created or entered (${reason}). Choose another with --data.`,
-      { cause: error },
+      `The data folder ${dataDir} is in use by another Sluice (process ${error.pid}). ` +
+        'Stop that one, or choose another with --data.',
     )
   }
 }
 
-function inUse(dataDir: string, pid: number): CannotStartError {
-  return new CannotStartError(
-    `The data folder ${dataDir} is in use by another Sluice (process ${pid}). Stop that one, or choose another with --data.`,
-  )
+/** A full disk, a read-only one, a file that belongs to somebody else. */
+function isFileError(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error && 'path' in error
+}
+
+function unusable(dataDir: string, error: unknown): CannotStartError {
+  const reason = error instanceof Error ? error.message : String(error)
+  return new CannotStartError(`The data folder ${dataDir} cannot be used (${reason}). Choose another with --data.`, {
+    cause: error,
+  })
 }
 
 async function startServer(
@@ -98,8 +117,10 @@ async function startServer(
   options: EmbeddedPostgresOptions,
 ): Promise<{ postmaster: Postmaster; settings: ConnectionSettings }> {
   const clusterDir = join(dataDir, 'postgres')
+  await removePartialClusters(clusterDir)
   const exists = await checkCluster(dataDir, clusterDir)
   const account = await chooseAccount(await readClusterOwner(clusterDir))
+  options.signal?.throwIfAborted()
   const { initdb, postgres } = await findPostgresBinaries(account)
   const kept = await readConnectionSettings(dataDir)
   if (exists && kept === undefined) throw passwordLost(dataDir)
@@ -161,8 +182,13 @@ async function prepareDatabase(dataDir: string, settings: ConnectionSettings): P
     if (rows[0]?.exists !== true) await client.query(`create database ${databaseName}`)
     return rows[0]?.version ?? ''
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === '28P01') throw passwordLost(dataDir)
-    throw error
+    if (!(error instanceof DatabaseError)) throw error
+    if (error.code === '28P01') throw passwordLost(dataDir)
+    throw new CannotStartError(
+      `The database in ${join(dataDir, 'postgres')} cannot be opened (${error.message}). ` +
+        'If it is damaged, restore it from a copy or move it away to begin anew.',
+      { cause: error },
+    )
   } finally {
     await client.end()
   }
