@@ -1,0 +1,48 @@
+import type { Command } from 'commander'
+import { addConsoleCommand } from './console.ts'
+import { addOperationsCommand } from './operations.ts'
+import { InterruptedError, type Terminal, type TextOutput } from './output.ts'
+import { addSubmitCommand } from './submit.ts'
+import { addTasksCommand } from './tasks.ts'
+
+/** Adds every command that talks to a running server over HTTP. */
+export function addClientCommands(program: Command, terminal: Terminal = processTerminal()): void {
+  addSubmitCommand(program, terminal)
+  addTasksCommand(program, terminal)
+  addOperationsCommand(program, terminal)
+  addConsoleCommand(program, terminal)
+}
+
+/** The terminal, the environment and the exit code of this process. */
+export function processTerminal(): Terminal {
+  return {
+    stdout: outputOf(process.stdout),
+    stderr: outputOf(process.stderr),
+    env: process.env,
+    setExitCode: (code) => {
+      process.exitCode = code
+    },
+    onInterrupt: () => {
+      const interrupt = new AbortController()
+      const abort = () => interrupt.abort(new InterruptedError('Interrupted.'))
+      process.once('SIGINT', abort)
+      return { signal: interrupt.signal, release: () => process.off('SIGINT', abort) }
+    },
+  }
+}
+
+function outputOf(stream: NodeJS.WriteStream): TextOutput {
+  // The reader has seen enough (`| head`); whatever is still to come interests nobody.
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit()
+    throw error
+  })
+  return {
+    // Undefined, not false, where stdout is a file or a pipe.
+    isTTY: stream.isTTY === true,
+    get columns() {
+      return stream.columns ?? 80
+    },
+    write: (text) => void stream.write(text),
+  }
+}

@@ -1,0 +1,148 @@
+import { type Command, Option } from 'commander'
+import { taskStatuses, type TaskStatus } from '../contract/task-status.ts'
+import type { Task } from '../contract/task.ts'
+import { addConnectionOptions, connect, type ConnectionOptions } from './connection.ts'
+import { followTask } from './follow-task.ts'
+import { describeProblem, exitCodes, paint, printJson, printLine, runCommand, type Terminal } from './output.ts'
+import { wholeNumber } from './submit.ts'
+import { ageOf, duration, paintStatus, shortTarget, taskDetail } from './task-text.ts'
+
+interface ListOptions extends ConnectionOptions {
+  readonly status?: readonly TaskStatus[]
+  readonly operation?: readonly string[]
+  readonly label?: readonly string[]
+  readonly target?: string
+  readonly requestedBy?: string
+  readonly search?: string
+  readonly limit: number
+  readonly pageToken?: string
+}
+
+/** `sluice tasks list | get | watch | cancel` */
+export function addTasksCommand(program: Command, terminal: Terminal): void {
+  const tasks = program.command('tasks').description('see and cancel tasks')
+  addConnectionOptions(
+    tasks
+      .command('list')
+      .description('newest first')
+      .addOption(new Option('--status <status...>', 'in any of these').choices(taskStatuses))
+      .option('--operation <type...>', 'of any of these kinds')
+      .option('--label <pair...>', 'with all of these (key=value)')
+      .option('--target <target>', 'on this object (cluster:group/Kind/namespace/name)')
+      .option('--requested-by <principal>', 'asked for by')
+      .option('--search <text>', 'where this text occurs')
+      .option('--limit <n>', 'at most so many, up to 200', wholeNumber, 50)
+      .option('--page-token <token>', 'go on where the last page ended'),
+  ).action((options: ListOptions) => runCommand(terminal, options, (signal) => list(terminal, { ...options, signal })))
+
+  addConnectionOptions(tasks.command('get <task>').description('one task as it is now')).action(
+    (taskId: string, options: ConnectionOptions) =>
+      runCommand(terminal, options, async (signal) => {
+        const task = await (await connect(options, terminal.env)).getTask(taskId, { signal })
+        if (options.json === true) printJson(terminal, task)
+        else printTask(terminal, task)
+        return exitCodes.completed
+      }),
+  )
+
+  addConnectionOptions(
+    tasks.command('watch <task>').description('follow a task to its end; --json prints its events'),
+  ).action((taskId: string, options: ConnectionOptions) =>
+    runCommand(terminal, options, async (signal) => {
+      const client = await connect(options, terminal.env)
+      return followTask(terminal, client, { taskId, signal, json: options.json, events: true })
+    }),
+  )
+
+  addConnectionOptions(
+    tasks
+      .command('cancel <task>')
+      .description('stop a task; what it changed so far stays')
+      .option('--wait', 'until it has ended'),
+  ).action((taskId: string, options: ConnectionOptions & { readonly wait?: boolean }) =>
+    runCommand(terminal, options, async (signal) => {
+      const client = await connect(options, terminal.env)
+      const accepted = await client.cancelTask(taskId, { signal })
+      const task = options.wait === true ? await client.waitForTask(taskId, { signal }) : undefined
+      if (options.json === true) printJson(terminal, task ?? accepted)
+      else printLine(terminal, `${paintStatus(terminal, task?.status ?? accepted.status)}  ${accepted.message}`)
+      return task === undefined || task.status === 'CANCELLED' ? exitCodes.completed : exitCodes.failed
+    }),
+  )
+}
+
+async function list(terminal: Terminal, options: ListOptions & { readonly signal: AbortSignal }): Promise<number> {
+  const client = await connect(options, terminal.env)
+  const filter = {
+    status: options.status?.slice(),
+    operation: options.operation?.slice(),
+    label: options.label?.slice(),
+    target: options.target,
+    requested_by: options.requestedBy,
+    q: options.search,
+    page_size: options.limit,
+    page_token: options.pageToken,
+  }
+  const page = await client.listTasks(filter, { signal: options.signal })
+  if (options.json === true) {
+    printJson(terminal, page)
+    return exitCodes.completed
+  }
+  if (page.items.length === 0) printLine(terminal, 'No tasks.')
+  else printTable(terminal, page.items)
+  if (page.next_page_token !== null) {
+    printLine(terminal, paint(terminal, 'dim', `More: the same with --page-token ${page.next_page_token}`))
+  }
+  return exitCodes.completed
+}
+
+function printTable(terminal: Terminal, tasks: readonly Task[]): void {
+  const rows = tasks.map((task) => ({
+    status: task.status,
+    cells: [task.task_id, task.operation, shortTarget(task.target), duration(ageOf(task)), taskDetail(task)],
+  }))
+  const titles = ['TASK', 'OPERATION', 'TARGET', 'ELAPSED', 'DETAIL']
+  const widths = titles.map((title, n) => Math.max(title.length, ...rows.map(({ cells }) => cells[n]?.length ?? 0)))
+  const statusWidth = Math.max(6, ...rows.map(({ status }) => status.length))
+  const line = (status: string, cells: readonly string[]) => {
+    const [id = '', ...others] = cells.map((cell, n) => (n === titles.length - 1 ? cell : cell.padEnd(widths[n] ?? 0)))
+    return [id, status, ...others].join('  ').trimEnd()
+  }
+  printLine(terminal, paint(terminal, 'dim', line('STATUS'.padEnd(statusWidth), titles)))
+  for (const { status, cells } of rows) {
+    const before = line('', cells.slice(0, 4)).length + statusWidth + 4
+    const room = terminal.stdout.isTTY ? Math.max(10, terminal.stdout.columns - before) : Infinity
+    const detail = cells[4] ?? ''
+    const cut = detail.length > room ? `${detail.slice(0, room - 1)}…` : detail
+    printLine(terminal, line(paintStatus(terminal, status, statusWidth), [...cells.slice(0, 4), cut]))
+  }
+}
+
+function printTask(terminal: Terminal, task: Task): void {
+  const fields: [string, string | null][] = [
+    ['task', task.task_id],
+    ['status', task.dead_lettered ? `${task.status} (dead letter: attempts used up)` : task.status],
+    ['operation', task.operation],
+    ['target', task.target],
+    ['requested by', [task.requested_by, ...task.joined_by].join(', ')],
+    ['attempt', task.attempt === 0 ? null : `${task.attempt} of ${task.max_attempts}`],
+    ['next attempt', task.next_attempt_at],
+    [
+      'labels',
+      Object.entries(task.labels)
+        .map(([name, value]) => `${name}=${value}`)
+        .join(' '),
+    ],
+    ['created', task.created_at],
+    ['started', task.started_at],
+    ['deadline', task.done ? null : task.deadline_at],
+    ['completed', task.completed_at],
+    ['elapsed', duration(ageOf(task))],
+    ['detail', task.error === null ? taskDetail(task) : null],
+    ['result', task.result === null ? null : JSON.stringify(task.result)],
+  ]
+  const shown = fields.filter(([, value]) => value !== null && value !== '')
+  for (const [name, value] of shown) printLine(terminal, `${paint(terminal, 'dim', name.padEnd(13))} ${value}`)
+  if (task.error !== null)
+    printLine(terminal, `${paint(terminal, 'dim', 'error'.padEnd(13))} ${describeProblem(task.error)}`)
+}
