@@ -1,9 +1,8 @@
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { type Command, Option } from 'commander'
-import { z } from 'zod'
 import { createClient, type SluiceClient } from '../client/index.ts'
-import { UsageError, type Terminal } from './output.ts'
+import { developmentTokensPath, readDevelopmentTokens, type DevelopmentTokens } from './development-tokens.ts'
+import type { Terminal } from './output.ts'
+import { UsageError } from './usage-error.ts'
 
 /** The options of every command that talks to the HTTP API. */
 export interface ConnectionOptions {
@@ -11,7 +10,7 @@ export interface ConnectionOptions {
   readonly token?: string
   readonly tenant?: string
   readonly data?: string
-  readonly as?: string
+  readonly as?: keyof DevelopmentTokens
   readonly json?: boolean
 }
 
@@ -57,31 +56,11 @@ async function findDevelopmentToken(
       throw new UsageError(`--as is for a development server on this machine, not for ${url.host}.`)
     return undefined
   }
-  const file = join(options.data ?? env['SLUICE_DATA_DIR'] ?? '.sluice', 'dev-tokens.json')
-  const tokens = await readTokens(file)
-  const principal = options.as ?? 'requester'
-  if (tokens === undefined) {
-    if (options.as === undefined) return undefined
-    throw new UsageError(
-      `--as needs ${file}, which is not there. Name the data folder of \`sluice start\` with --data.`,
-    )
-  }
-  const token = tokens[principal]
-  if (token === undefined) throw new UsageError(`${file} has no token for \`${principal}\`.`)
-  return token
-}
-
-async function readTokens(file: string): Promise<Record<string, string> | undefined> {
-  let text: string
-  try {
-    text = await readFile(file, 'utf8')
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw new UsageError(`${file} cannot be read (${error instanceof Error ? error.message : String(error)}).`)
-  }
-  try {
-    return z.record(z.string(), z.string()).parse(JSON.parse(text))
-  } catch {
-    throw new UsageError(`${file} is not a file of development tokens. Remove it and start Sluice again.`)
-  }
+  const dataDir = options.data ?? env['SLUICE_DATA_DIR'] ?? '.sluice'
+  const tokens = await readDevelopmentTokens(dataDir)
+  if (tokens !== undefined) return tokens[options.as ?? 'requester']
+  if (options.as === undefined) return undefined
+  throw new UsageError(
+    `--as needs ${developmentTokensPath(dataDir)}, which is not there. Name the data folder of \`sluice start\` with --data.`,
+  )
 }

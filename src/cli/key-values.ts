@@ -1,4 +1,4 @@
-import { UsageError } from './output.ts'
+import { UsageError } from './usage-error.ts'
 
 export type JsonObject = { [key: string]: unknown }
 

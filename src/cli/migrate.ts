@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
-import { exitCodes, printJson, printLine, runCommand, UsageError, type Terminal } from './output.ts'
+import { exitCodes, printJson, printLine, runCommand, type Terminal } from './output.ts'
+import { UsageError } from './usage-error.ts'
 
 interface MigrateOptions {
   readonly databaseUrl?: string

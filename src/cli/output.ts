@@ -22,12 +22,6 @@ export interface TextOutput {
 /** Completed · the task or the request failed · the command line is wrong · nobody answers · Ctrl-C. */
 export const exitCodes = { completed: 0, failed: 1, usage: 2, unreachable: 3, interrupted: 130 } as const
 
-/** The command line cannot be carried out; the message says which part and what to write instead. */
-export class UsageError extends Error {
-  readonly code = 'usage'
-  override readonly name = 'UsageError'
-}
-
 /** Ctrl-C; the message says what goes on without us. */
 export class InterruptedError extends Error {
   readonly code = 'interrupted'

@@ -5,7 +5,8 @@ import { taskOptionsSchema, type Accepted, type TaskOptions } from '../contract/
 import { addConnectionOptions, connect, type ConnectionOptions } from './connection.ts'
 import { followTask } from './follow-task.ts'
 import { isObject, parseInput, parseLabels, type JsonObject } from './key-values.ts'
-import { exitCodes, printJson, printLine, runCommand, UsageError, type Terminal } from './output.ts'
+import { exitCodes, printJson, printLine, runCommand, type Terminal } from './output.ts'
+import { UsageError } from './usage-error.ts'
 import { paintStatus } from './task-text.ts'
 
 interface SubmitCommandOptions extends ConnectionOptions {
