@@ -1,6 +1,6 @@
 import { styleText } from 'node:util'
 import type { Problem } from '../contract/problem.ts'
-import { SluiceProblem, UnreachableError } from '../client/index.ts'
+import { fieldErrors, SluiceProblem, UnreachableError } from '../client/index.ts'
 
 /** Where a command writes; a test passes its own. */
 export interface Terminal {
@@ -86,24 +86,15 @@ function describeError(error: unknown): string {
 /** A problem document as a person reads it: what, then field by field, then where else to look. */
 export function describeProblem(problem: Problem): string {
   const lines = [`${problem.detail} (${problem.status} ${problem.code})`]
-  const fields = (problem.errors ?? []).map(({ pointer, message }) => ({ name: fieldName(pointer), message }))
-  const width = Math.max(0, ...fields.map(({ name }) => name.length))
-  for (const { name, message } of fields) lines.push(`  ${name.padEnd(width)}  ${message}`)
+  const fields = fieldErrors(problem)
+  const width = Math.max(0, ...fields.map(({ field }) => field.length))
+  for (const { field, message } of fields) lines.push(`  ${field.padEnd(width)}  ${message}`)
   if (problem.task !== undefined)
     lines.push(`In the way: ${problem.task.replace('/api/v1/tasks/', 'sluice tasks get ')}`)
   if (problem.status === 401)
     lines.push('Pass --token or SLUICE_TOKEN, or run this where `sluice start` keeps its data (--data).')
   if (problem.trace_id !== undefined) lines.push(`Trace ${problem.trace_id}`)
   return lines.join('\n')
-}
-
-/** `/input/spec/a~1b` → `spec.a/b`: the name under which the field was given on the command line. */
-function fieldName(pointer: string): string {
-  const parts = pointer.split('/').slice(1)
-  const names = (parts[0] === 'input' ? parts.slice(1) : parts).map((part) =>
-    part.replaceAll('~1', '/').replaceAll('~0', '~'),
-  )
-  return names.length === 0 ? '(all)' : names.join('.')
 }
 
 function unreachable(error: UnreachableError) {

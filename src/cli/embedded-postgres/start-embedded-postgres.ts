@@ -68,7 +68,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     const { postmaster, settings } = await startServer(dataDir, options)
     try {
       const version = await prepareDatabase(dataDir, settings)
-      return handOver({ postmaster, settings, version, options, release: () => lock.release() })
+      return handOver({ postmaster, settings, version, dataDir, options, release: () => lock.release() })
     } catch (error) {
       await postmaster.stop()
       throw error
@@ -202,14 +202,19 @@ interface Running {
   readonly postmaster: Postmaster
   readonly settings: ConnectionSettings
   readonly version: string
+  readonly dataDir: string
   readonly options: EmbeddedPostgresOptions
   readonly release: () => Promise<void>
 }
 
-function handOver({ postmaster, settings, version, options, release }: Running): EmbeddedPostgres {
+function handOver({ postmaster, settings, version, dataDir, options, release }: Running): EmbeddedPostgres {
   let stopped: Promise<void> | undefined
   void postmaster.ended.then(() => {
-    if (stopped === undefined) options.onUnexpectedEnd?.('The embedded PostgreSQL ended unexpectedly.')
+    if (stopped !== undefined) return
+    const logPath = join(dataDir, 'postgres.log')
+    options.onUnexpectedEnd?.(
+      `The embedded PostgreSQL ended though nobody stopped it; its last words are in ${logPath}.`,
+    )
   })
   return {
     connectionString: toConnectionString(settings, databaseName),

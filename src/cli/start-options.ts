@@ -1,0 +1,154 @@
+import { existsSync } from 'node:fs'
+import { delimiter, resolve } from 'node:path'
+import { UsageError } from './usage-error.ts'
+
+export type Role = 'all' | 'api' | 'worker'
+
+/** The flags of `sluice start` as they were typed. */
+export interface StartFlags {
+  readonly port?: string
+  readonly host?: string
+  readonly data?: string
+  readonly role?: string
+  readonly kubeconfig?: string
+  readonly context?: string
+  readonly poolMax?: string
+  readonly slots?: string
+}
+
+/** What `sluice start` was asked for, complete and valid. */
+export interface StartOptions {
+  readonly role: Role
+  readonly host: string
+  /** 0: any free one. */
+  readonly port: number
+  /** Absolute. */
+  readonly dataDir: string
+  /** Undefined: the embedded PostgreSQL. */
+  readonly databaseUrl: string | undefined
+  /** Undefined: the simulated cluster. */
+  readonly kubeconfig: { readonly path: string; readonly context?: string } | undefined
+  readonly poolMax: number
+  readonly slots: number
+  /** Whether only this machine can reach the API. */
+  readonly loopback: boolean
+}
+
+const roles = ['all', 'api', 'worker'] as const satisfies readonly Role[]
+
+/** The pool never shrinks below this. */
+const poolMin = 5
+const embeddedPoolMax = 20
+/** The embedded PostgreSQL admits 100: the rest is for the listener, a second process and an administrator. */
+const embeddedPoolLimit = 80
+const poolLimit = 1_000
+const slotLimit = 10
+
+/**
+ * Flags win over variables, variables over defaults; an empty variable counts as unset.
+ * @throws UsageError at the first mistake
+ */
+export function parseStartOptions(flags: StartFlags, env: NodeJS.ProcessEnv): StartOptions {
+  const databaseUrl = parseDatabaseUrl(env['DATABASE_URL'])
+  const host = parseHost(flags.host ?? '127.0.0.1')
+  return {
+    role: parseRole(flags.role ?? 'all', databaseUrl),
+    host,
+    loopback: isLoopback(host),
+    port: parsePort(flags.port, env['SLUICE_PORT']),
+    dataDir: resolve(filled('--data', flags.data) ?? (env['SLUICE_DATA_DIR'] || '.sluice')),
+    databaseUrl,
+    kubeconfig: parseKubeconfig(flags, env['KUBECONFIG']),
+    poolMax: parsePoolMax(flags.poolMax, databaseUrl === undefined),
+    slots: parseSlots(flags.slots),
+  }
+}
+
+function parseRole(value: string, databaseUrl: string | undefined): Role {
+  const role = roles.find((known) => known === value)
+  if (role === undefined) throw new UsageError(`--role must be all, api or worker, not "${value}".`)
+  if (role !== 'all' && databaseUrl === undefined) {
+    throw new UsageError(
+      `--role ${role} needs DATABASE_URL: the embedded PostgreSQL belongs to one process, so API and worker in ` +
+        'separate processes could not share it.',
+    )
+  }
+  return role
+}
+
+function parseHost(host: string): string {
+  if (!/^[\w.:-]+$/.test(host)) {
+    throw new UsageError(`--host must be an address or a host name, such as 127.0.0.1 or 0.0.0.0, not "${host}".`)
+  }
+  return host
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+}
+
+function parsePort(flag: string | undefined, variable: string | undefined): number {
+  const [name, value] = flag === undefined ? ['SLUICE_PORT', variable || '8080'] : ['--port', flag]
+  return parseInteger(value, 0, 65_535) ?? fail(`${name} must be a port between 0 and 65535, not "${value}".`)
+}
+
+function parseDatabaseUrl(value: string | undefined): string | undefined {
+  if (value === undefined || value === '') return undefined
+  const protocol = URL.canParse(value) ? new URL(value).protocol : undefined
+  if (protocol === 'postgres:' || protocol === 'postgresql:') return value
+  // The value may hold a password and is not repeated.
+  throw new UsageError('DATABASE_URL must look like postgres://user:password@host:5432/database.')
+}
+
+function parseKubeconfig(flags: StartFlags, variable: string | undefined): StartOptions['kubeconfig'] {
+  const [name, path] =
+    flags.kubeconfig === undefined
+      ? ['KUBECONFIG', variable]
+      : ['--kubeconfig', filled('--kubeconfig', flags.kubeconfig)]
+  const context = filled('--context', flags.context)
+  if (path === undefined || path === '') {
+    if (context === undefined) return undefined
+    throw new UsageError('--context chooses a context of a kubeconfig: give that with --kubeconfig or KUBECONFIG.')
+  }
+  // Like kubectl, the variable may name several files, and only one of them needs to exist.
+  const paths = name === 'KUBECONFIG' ? path.split(delimiter).filter((part) => part !== '') : [path]
+  if (!paths.some((part) => existsSync(part))) {
+    throw new UsageError(`${name} names "${path}", and there is no such file.`)
+  }
+  return { path, ...(context !== undefined && { context }) }
+}
+
+function parsePoolMax(value: string | undefined, embedded: boolean): number {
+  if (value === undefined) return embedded ? embeddedPoolMax : 50
+  const limit = embedded ? embeddedPoolLimit : poolLimit
+  const reason = embedded ? ' (the embedded PostgreSQL admits 100 connections in all)' : ''
+  return (
+    parseInteger(value, poolMin, limit) ??
+    fail(`--pool-max must be a number of connections between ${poolMin} and ${limit}${reason}, not "${value}".`)
+  )
+}
+
+function parseSlots(value: string | undefined): number {
+  if (value === undefined) return slotLimit
+  return (
+    parseInteger(value, 1, slotLimit) ??
+    fail(
+      `--slots must be between 1 and ${slotLimit}, not "${value}": a worker process runs at most ${slotLimit} tasks at a ` +
+        'time (waiting ones hold no slot); start more worker processes on the same DATABASE_URL for more.',
+    )
+  )
+}
+
+function filled(name: string, value: string | undefined): string | undefined {
+  if (value === '') throw new UsageError(`${name} must not be empty.`)
+  return value
+}
+
+function parseInteger(text: string, min: number, max: number): number | undefined {
+  const value = Number(text)
+  return /^\d+$/.test(text) && value >= min && value <= max ? value : undefined
+}
+
+function fail(message: string): never {
+  throw new UsageError(message)
+}
