@@ -1,0 +1,121 @@
+-- The only two ways in which the API's role writes the log.
+
+-- Accepts up to a few hundred requests in one call; each row brings its own tenant. Per request, in order of `idx`:
+-- outcome 'accepted' | 'joined' | 'replayed' | 'key_reused' | 'conflict'; only 'accepted' has written a request event.
+-- A lost race on a key raises 23505, and the caller tries the requests one by one.
+create function sluice.accept_tasks(requests jsonb)
+returns table (idx int, outcome text, task_id uuid, status text, deduplicated boolean)
+language plpgsql security definer set search_path = sluice, pg_catalog as $$
+declare
+  r record;
+  seen idempotency_keys;
+  standing tasks;
+begin
+  if current_setting('role') <> 'sluice_api' then
+    raise exception 'accept_tasks is for sluice_api' using errcode = 'SL003';
+  end if;
+  for r in
+    select * from jsonb_to_recordset(requests) as x (idx int, task_id uuid, event_id uuid, tenant text, actor text,
+      operation text, target text, idempotency_key text, request_hash text, payload jsonb)
+    order by x.tenant, x.operation, x.payload->>'unique_key', x.target, x.task_id
+  loop
+    idx := r.idx;
+    task_id := r.task_id;
+    status := r.payload->>'status';
+    deduplicated := false;
+    outcome := 'accepted';
+
+    if r.idempotency_key is not null then
+      select * into seen from idempotency_keys k
+        where k.tenant_id = r.tenant and k.principal = r.actor and k.key = r.idempotency_key and k.expires_at > now();
+      if found then
+        outcome := case when seen.request_hash = r.request_hash then 'replayed' else 'key_reused' end;
+        task_id := seen.task_id;
+        status := seen.status;
+        deduplicated := seen.deduplicated;
+        return next;
+        continue;
+      end if;
+    end if;
+
+    if r.payload->>'unique_key' is not null then
+      select * into standing from tasks t
+        where t.tenant_id = r.tenant and t.operation = r.operation and t.unique_key = r.payload->>'unique_key' and not t.done;
+      if found then
+        task_id := standing.task_id;
+        status := standing.status;
+        if standing.input_hash = r.payload->>'input_hash' then
+          outcome := 'joined';
+          deduplicated := true;
+        else
+          outcome := 'conflict';
+        end if;
+      end if;
+    end if;
+    if outcome = 'accepted' and r.target is not null then
+      select * into standing from tasks t where t.tenant_id = r.tenant and t.target = r.target and not t.done;
+      if found then
+        outcome := 'conflict';
+        task_id := standing.task_id;
+        status := standing.status;
+      end if;
+    end if;
+
+    if outcome = 'accepted' then
+      insert into domain_events (event_id, task_id, tenant_id, type, operation, target, actor, payload)
+        values (r.event_id, r.task_id, r.tenant, 'task.requested', r.operation, r.target, r.actor, r.payload);
+    elsif outcome = 'joined' and r.actor <> standing.requested_by and not r.actor = any(standing.joined_by) then
+      begin
+        insert into domain_events (task_id, tenant_id, type, actor, payload)
+          values (task_id, r.tenant, 'task.joined', r.actor, '{}');
+      exception when sqlstate 'SL001' then
+        -- It ended between the look and the join: the request is a new one, and the caller brings it again.
+        raise exception 'the task ended while it was joined' using errcode = '23505';
+      end;
+    end if;
+
+    if r.idempotency_key is not null and outcome in ('accepted', 'joined') then
+      delete from idempotency_keys k
+        where k.tenant_id = r.tenant and k.principal = r.actor and k.key = r.idempotency_key and k.expires_at <= now();
+      insert into idempotency_keys (tenant_id, principal, key, request_hash, task_id, status, deduplicated, expires_at)
+        values (r.tenant, r.actor, r.idempotency_key, r.request_hash, task_id, status, deduplicated, now() + interval '24 hours');
+    end if;
+    return next;
+  end loop;
+end $$;
+
+-- Appends one event on behalf of a caller of the API, in the tenant that the transaction is bound to.
+create function sluice.append_event(task uuid, event_type text, by_actor text, data jsonb)
+returns table (seq bigint, at timestamptz)
+language plpgsql security definer set search_path = sluice, pg_catalog as $$
+begin
+  return query
+    insert into domain_events (task_id, tenant_id, type, actor, payload)
+    values (task, current_setting('sluice.tenant'), event_type, by_actor, data)
+    returning domain_events.seq, domain_events.at;
+end $$;
+
+-- Who may do what. A role reads and writes only what is listed here.
+revoke all on all tables in schema sluice from public;
+revoke all on all functions in schema sluice from public;
+grant usage on schema sluice to sluice_api, sluice_worker, sluice_feed;
+grant select on sluice.domain_events, sluice.tasks, sluice.resources, sluice.waits to sluice_api, sluice_worker, sluice_feed;
+grant select on sluice.idempotency_keys to sluice_api, sluice_worker;
+grant select on sluice.legal_moves, sluice.event_seq to sluice_api, sluice_worker, sluice_feed;
+grant execute on function sluice.accept_tasks(jsonb), sluice.append_event(uuid, text, text, jsonb) to sluice_api;
+grant insert on sluice.domain_events to sluice_worker;
+grant insert, update, delete on sluice.waits to sluice_worker;
+grant insert, update on sluice.resources to sluice_worker;
+grant delete on sluice.idempotency_keys to sluice_worker;
+grant execute on function sluice.make_event_partitions(int) to sluice_worker;
+
+-- A transaction of the API sees one tenant; the worker's and the feed's roles pass all, and carry the event's tenant.
+do $$
+declare t text;
+begin
+  foreach t in array array['domain_events', 'tasks', 'waits', 'resources', 'idempotency_keys'] loop
+    execute format('alter table sluice.%I enable row level security', t);
+    execute format('create policy one_tenant on sluice.%I to sluice_api using (tenant_id = current_setting(''sluice.tenant'', true))', t);
+    execute format('create policy every_tenant on sluice.%I to sluice_worker, sluice_feed using (true) with check (true)', t);
+  end loop;
+end $$;

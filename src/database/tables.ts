@@ -1,0 +1,129 @@
+import type { ColumnType, Generated } from 'kysely'
+import type { TaskStatus } from '../contract/task-status.ts'
+
+type Json<T> = ColumnType<T, string, string>
+/** PostgreSQL's bigint, which JavaScript's number cannot hold: kept as a decimal string. */
+type BigInteger = ColumnType<string, string, string>
+
+export interface DomainEventsTable {
+  seq: Generated<string>
+  event_id: Generated<string>
+  task_id: string | null
+  tenant_id: string
+  type: string
+  operation: Generated<string | null>
+  target: Generated<string | null>
+  actor: string
+  payload: Json<Record<string, unknown>>
+  at: Generated<Date>
+}
+
+export interface TasksTable {
+  task_id: string
+  tenant_id: string
+  operation: string
+  class: 'short' | 'long'
+  status: TaskStatus
+  done: boolean
+  target: string | null
+  cluster: string | null
+  unique_key: string | null
+  input_hash: string
+  request_event_id: string
+  requested_by: string
+  joined_by: string[]
+  labels: Json<Record<string, string>>
+  batch_id: string | null
+  retry_of: string | null
+  schedule_id: string | null
+  ticket_id: string | null
+  priority: number
+  timeout_ms: number
+  max_attempts: number
+  attempt: number
+  claim: number
+  park: number
+  progress: Json<{ done: number | null; total: number | null; message: string | null }> | null
+  waiting_for: Json<WaitingFor> | null
+  result: Json<Record<string, unknown>> | null
+  error: Json<Record<string, unknown>> | null
+  dead_lettered: boolean
+  cancel_requested_by: string | null
+  handed_back: number
+  start_at: Date | null
+  created_at: Date
+  started_at: Date | null
+  deadline_at: Date | null
+  next_attempt_at: Date | null
+  completed_at: Date | null
+  last_seq: BigInteger
+}
+
+export interface WaitingFor {
+  readonly cluster: string
+  readonly kind: string
+  readonly namespace: string | null
+  readonly name: string
+  readonly reason: string | null
+}
+
+export interface IdempotencyKeysTable {
+  tenant_id: string
+  principal: string
+  key: string
+  request_hash: string
+  task_id: string
+  status: TaskStatus
+  deduplicated: boolean
+  expires_at: Date
+}
+
+export interface WaitsTable {
+  task_id: string
+  tenant_id: string
+  attempt: number
+  park: number
+  event_id: string
+  cluster: string
+  api_version: string
+  kind: string
+  namespace: string | null
+  name: string
+  uid: string | null
+  generation: BigInteger | null
+  resource_version: string | null
+  rules: Json<Record<string, unknown>>
+  deadline_at: Date
+  created_at: Generated<Date>
+}
+
+export interface ResourcesTable {
+  tenant_id: string
+  cluster: string
+  api_version: string
+  kind: string
+  namespace: string
+  name: string
+  uid: string | null
+  state: 'present' | 'deleted'
+  conditions: Json<readonly Record<string, unknown>[]>
+  task_id: string
+  updated_at: Generated<Date>
+}
+
+export interface LegalMovesTable {
+  type: string
+  from_status: TaskStatus
+  to_status: TaskStatus
+  role: string
+}
+
+/** Every table of the schema `sluice`; `tables.test.ts` compares it with the database's catalogue. */
+export interface Tables {
+  domain_events: DomainEventsTable
+  tasks: TasksTable
+  idempotency_keys: IdempotencyKeysTable
+  waits: WaitsTable
+  resources: ResourcesTable
+  legal_moves: LegalMovesTable
+}

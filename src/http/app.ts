@@ -1,0 +1,127 @@
+import { randomBytes } from 'node:crypto'
+import fastifyCookie from '@fastify/cookie'
+import fastifyWebsocket from '@fastify/websocket'
+import Fastify, { type FastifyError, type FastifyRequest } from 'fastify'
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
+import { authenticate } from './authenticate.ts'
+import { serveConsole } from './console.ts'
+import { registerOpenApi } from './openapi.ts'
+import { HttpProblem, toProblem } from './problems.ts'
+import { accountRoutes } from './routes/account.ts'
+import { healthRoutes } from './routes/health.ts'
+import { liveRoutes } from './routes/live.ts'
+import { operationRoutes } from './routes/operations.ts'
+import { taskRoutes } from './routes/tasks.ts'
+import type { Services } from './services.ts'
+
+/** Our Fastify, with types that flow from the zod schemas of each route. */
+export type App = ReturnType<typeof createFastify>
+
+export interface AppOptions {
+  readonly services: Services
+  /** Folder of the built console; without it `/` answers 404. */
+  readonly consoleDir?: string
+}
+
+const bodyLimit = 1024 * 1024
+
+/** The HTTP API and the console, ready to listen or to be asked without a socket (`inject`). */
+export async function createApp(options: AppOptions): Promise<App> {
+  const { services } = options
+  const app = createFastify()
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+  answerProblems(app, services)
+  readEmptyJsonAsNone(app)
+  await app.register(fastifyCookie)
+  await app.register(fastifyWebsocket, { options: { maxPayload: 64 * 1024 } })
+  await registerOpenApi(app)
+
+  await app.register(async (root) => healthRoutes(root.withTypeProvider<ZodTypeProvider>(), services))
+  await app.register(
+    async (scope) => {
+      const api = scope.withTypeProvider<ZodTypeProvider>()
+      api.addHook('onRequest', async (request) => {
+        await refuseWhileStarting(services)
+        if (request.routeOptions.config.public !== true) await authenticate(services.identity, request)
+      })
+      accountRoutes(api, services)
+      taskRoutes(api, services)
+      operationRoutes(api, services)
+      liveRoutes(api, services)
+    },
+    { prefix: '/api/v1' },
+  )
+  if (options.consoleDir !== undefined) await serveConsole(app, options.consoleDir)
+  await app.ready()
+  return app
+}
+
+function createFastify() {
+  return Fastify({
+    bodyLimit,
+    // Ours below: one constant message per request would only repeat what metrics tell.
+    logger: false,
+    genReqId: (request) => traceIdOf(request.headers['traceparent']),
+    routerOptions: { maxParamLength: 253 },
+    // Streams and sockets are ended by their own routes on close.
+    forceCloseConnections: true,
+  }).withTypeProvider<ZodTypeProvider>()
+}
+
+// W3C trace context: version-traceid-parent-flags. Without one a trace begins here.
+function traceIdOf(traceparent: string | string[] | undefined): string {
+  const given =
+    typeof traceparent === 'string' ? /^[\da-f]{2}-([\da-f]{32})-[\da-f]{16}-/.exec(traceparent)?.[1] : undefined
+  return given ?? randomBytes(16).toString('hex')
+}
+
+async function refuseWhileStarting(services: Services): Promise<void> {
+  if (services.ready()) return
+  const [reason] = await services.notReady()
+  throw new HttpProblem('starting', { detail: reason ?? 'Sluice is starting.' })
+}
+
+function answerProblems(app: App, services: Services): void {
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const problem = toProblem(error, request.id)
+    if (problem.status >= 500) {
+      services.logger.error('request failed', {
+        method: request.method,
+        url: pathOf(request),
+        traceId: request.id,
+        error,
+      })
+    }
+    if (problem.status === 503) void reply.header('retry-after', '2')
+    if (problem.status === 401) void reply.header('www-authenticate', 'Bearer')
+    return reply.status(problem.status).type('application/problem+json').serializer(JSON.stringify).send(problem)
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const detail = `There is nothing at ${request.method} ${pathOf(request)}.`
+    const problem = toProblem(new HttpProblem('not_found', { detail }), request.id)
+    return reply.status(404).type('application/problem+json').serializer(JSON.stringify).send(problem)
+  })
+}
+
+// A query may hold a pass.
+function pathOf(request: FastifyRequest): string {
+  return request.url.split('?')[0] ?? ''
+}
+
+// `POST …/cancel` has no body; many clients still say that they send JSON.
+function readEmptyJsonAsNone(app: App): void {
+  app.removeContentTypeParser('application/json')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
+    if (body === '') {
+      done(null, undefined)
+      return
+    }
+    try {
+      done(null, JSON.parse(String(body)))
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : 'unreadable'
+      done(new HttpProblem('malformed_request', { detail: `The body is not JSON: ${reason}.`, cause: error }))
+    }
+  })
+}

@@ -1,0 +1,49 @@
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import type { Operation } from '../operations/define-operation.ts'
+import { findRecord } from '../tasks/find-record.ts'
+import { callerOf } from './authenticate.ts'
+import { HttpProblem } from './problems.ts'
+import type { Services } from './services.ts'
+import { refuseUnknownCluster } from './submit.ts'
+
+export const dryRunSchema = z.object({
+  valid: z.literal(true),
+  diff: z.string().describe('What would change, line by line; empty when nothing would'),
+  warnings: z.array(z.string()),
+})
+
+const dryRunMs = 10_000
+
+export interface DryRunRequest {
+  readonly request: FastifyRequest
+  readonly operation: Operation
+  readonly input: unknown
+}
+
+/** Asks the cluster what it would make of the change (`dryRun=All`). Writes nothing. */
+export async function runDry(services: Services, { request, operation, input }: DryRunRequest) {
+  const { tenant } = callerOf(request)
+  refuseUnknownCluster(services, operation, input)
+  await operation.precheck?.(input, { find: (cluster, ref) => findRecord(services.database, tenant, { cluster, ref }) })
+  if (!operation.dryRun) {
+    throw new HttpProblem('dry_run_unsupported', {
+      detail: `${operation.type} cannot say beforehand what it would do.`,
+    })
+  }
+  const signal = AbortSignal.timeout(dryRunMs)
+  try {
+    const { diff, warnings } = await operation.dryRun(
+      { tenant, signal, cluster: (name) => services.cluster(name) },
+      input,
+    )
+    return { valid: true as const, diff, warnings: [...warnings] }
+  } catch (error) {
+    const retryable = error instanceof Error && 'retryable' in error && error.retryable === true
+    const detail = error instanceof Error ? error.message : String(error)
+    throw new HttpProblem(retryable || signal.aborted ? 'cluster_unreachable' : 'dry_run_refused', {
+      detail,
+      cause: error,
+    })
+  }
+}

@@ -1,0 +1,133 @@
+import type { Problem } from '../contract/problem.ts'
+import { RefusedError } from '../operations/define-operation.ts'
+
+interface ProblemKind {
+  readonly status: number
+  readonly title: string
+  readonly retryable: boolean
+}
+
+/** Every code that the HTTP API answers with. docs/errors.md lists the same; a test keeps the two equal. */
+export const problemKinds = {
+  malformed_request: { status: 400, title: 'The request cannot be read', retryable: false },
+  tenant_required: { status: 400, title: 'Which tenant?', retryable: false },
+  unauthenticated: { status: 401, title: 'Who are you?', retryable: false },
+  forbidden: { status: 403, title: 'Not allowed', retryable: false },
+  cross_origin: { status: 403, title: 'Cross-origin request refused', retryable: false },
+  not_found: { status: 404, title: 'Not found', retryable: false },
+  method_not_allowed: { status: 405, title: 'Method not allowed', retryable: false },
+  conflict: { status: 409, title: 'Another task is in the way', retryable: false },
+  already_ended: { status: 409, title: 'The task has already ended', retryable: false },
+  payload_too_large: { status: 413, title: 'The request is too large', retryable: false },
+  unsupported_media_type: { status: 415, title: 'Unsupported media type', retryable: false },
+  invalid_input: { status: 422, title: 'The input is not valid', retryable: false },
+  invalid_page_token: { status: 422, title: 'The page token is not valid', retryable: false },
+  unknown_cluster: { status: 422, title: 'There is no such cluster', retryable: false },
+  unknown_operation: { status: 422, title: 'There is no such operation', retryable: false },
+  idempotency_key_reused: { status: 422, title: 'The Idempotency-Key was used for another request', retryable: false },
+  dry_run_unsupported: { status: 422, title: 'This operation has no dry run', retryable: false },
+  dry_run_refused: { status: 422, title: 'The cluster would refuse the change', retryable: false },
+  internal_error: { status: 500, title: 'Something went wrong', retryable: true },
+  cluster_unreachable: { status: 503, title: 'The cluster cannot be reached', retryable: true },
+  database_unavailable: { status: 503, title: 'The database cannot be reached', retryable: true },
+  starting: { status: 503, title: 'Not ready yet', retryable: true },
+} as const satisfies Record<string, ProblemKind>
+
+export type ProblemCode = keyof typeof problemKinds
+
+export interface ProblemDetails {
+  readonly detail: string
+  readonly errors?: Problem['errors']
+  readonly task?: string
+  readonly cause?: unknown
+}
+
+/** Thrown by a route; the error handler answers it as a problem document. */
+export class HttpProblem extends Error {
+  readonly code: ProblemCode
+  readonly details: ProblemDetails
+  constructor(code: ProblemCode, details: ProblemDetails) {
+    super(details.detail, { cause: details.cause })
+    this.code = code
+    this.details = details
+  }
+}
+
+const problemType = (code: string): string => `https://sluice.dev/errors/${code}`
+
+export function toProblem(error: unknown, traceId: string): Problem {
+  if (error instanceof HttpProblem) {
+    const { detail, errors, task } = error.details
+    return build(error.code, traceId, { detail, ...(errors && { errors }), ...(task !== undefined && { task }) })
+  }
+  if (error instanceof RefusedError) {
+    return {
+      type: problemType(error.code),
+      title: error.status === 404 ? 'Not found' : 'The request is refused',
+      status: error.status,
+      detail: error.message,
+      code: error.code,
+      retryable: false,
+      trace_id: traceId,
+    }
+  }
+  const validation = readValidation(error)
+  if (validation) return build('invalid_input', traceId, validation)
+  if (isDatabaseAway(error)) {
+    return build('database_unavailable', traceId, {
+      detail:
+        'The database cannot be reached. Nothing is known to have been accepted; send the request again with the same Idempotency-Key.',
+    })
+  }
+  return fromFrameworkError(error, traceId)
+}
+
+function build(code: ProblemCode, traceId: string, details: Omit<ProblemDetails, 'cause'>): Problem {
+  const { status, title, retryable } = problemKinds[code]
+  return { type: problemType(code), title, status, code, retryable, trace_id: traceId, ...details }
+}
+
+const frameworkCodes: Readonly<Record<number, ProblemCode>> = {
+  400: 'malformed_request',
+  404: 'not_found',
+  405: 'method_not_allowed',
+  413: 'payload_too_large',
+  415: 'unsupported_media_type',
+}
+
+function fromFrameworkError(error: unknown, traceId: string): Problem {
+  const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500
+  const code = frameworkCodes[status]
+  // Its own message only where the caller caused it: what else failed is for the log.
+  return code && error instanceof Error
+    ? build(code, traceId, { detail: error.message })
+    : build('internal_error', traceId, { detail: `An unexpected error; the log has it under trace ${traceId}.` })
+}
+
+// fastify-type-provider-zod: one entry per issue, with a JSON pointer below the part of the request that failed.
+function readValidation(error: unknown): Omit<ProblemDetails, 'cause'> | undefined {
+  if (!(error instanceof Error) || !('validation' in error) || !Array.isArray(error.validation)) return undefined
+  const errors = error.validation.map((issue: { instancePath?: unknown; message?: unknown }) => ({
+    pointer: String(issue.instancePath ?? ''),
+    message: String(issue.message ?? 'is not valid'),
+  }))
+  return { detail: inputDetail(errors), errors }
+}
+
+export function inputDetail(errors: readonly { readonly pointer: string; readonly message: string }[]): string {
+  const [first] = errors
+  if (!first) return 'The input is not valid.'
+  const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : ''
+  return `${first.pointer || 'The body'}: ${first.message}${more}`
+}
+
+// Connection refused, reset or timed out; and the server's own "not now": 57P0x, 53300, 08xxx.
+const awayCodes = /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|ETIMEDOUT|EPIPE|ENOENT|57P0[123]|53300|08\w{3})$/
+const awayMessages =
+  /timeout exceeded when trying to connect|Connection terminated|Query read timeout|Client has encountered a connection error/
+
+function isDatabaseAway(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  if ('code' in error && awayCodes.test(String(error.code))) return true
+  return awayMessages.test(error.message)
+}

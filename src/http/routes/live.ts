@@ -1,0 +1,99 @@
+import type { FastifyRequest } from 'fastify'
+import type { WebSocket } from 'ws'
+import { fromWireId } from '../../contract/ids.ts'
+import { type LiveMessage, type LiveRequest, liveRequestSchema } from '../../contract/live.ts'
+import { readOldest } from '../../live/feed.sql.ts'
+import type { App } from '../app.ts'
+import { callerOf } from '../authenticate.ts'
+import { slowReaderBytes } from '../event-stream.ts'
+import type { Services } from '../services.ts'
+import { toCloudEvent } from '../wire-event.ts'
+
+const heartbeatMs = 15_000
+const maxSubscriptions = 100
+
+/** `GET /live`: subscriptions over one WebSocket. */
+export function liveRoutes(app: App, services: Services): void {
+  app.get('/live', { websocket: true, schema: { hide: true } }, (socket, request) => serve(services, socket, request))
+}
+
+function serve(services: Services, socket: WebSocket, request: FastifyRequest): void {
+  const { tenant } = callerOf(request)
+  const subscriptions = new Map<string, () => void>()
+  const send = (message: LiveMessage): void => {
+    // A reader that does not read is cut off, and resumes with its cursor.
+    if (socket.bufferedAmount > slowReaderBytes) socket.terminate()
+    else socket.send(JSON.stringify(message))
+  }
+  const refuse = (subscription: string | null, code: string, detail: string) =>
+    send({ subscription, error: { code, detail } })
+  const heartbeat = setInterval(() => send({ heartbeat: true }), heartbeatMs)
+
+  const subscribe = async ({
+    subscribe: wanted,
+    cursor,
+  }: Extract<LiveRequest, { subscribe: unknown }>): Promise<void> => {
+    const { id } = wanted
+    if (!subscriptions.has(id) && subscriptions.size >= maxSubscriptions) {
+      return refuse(id, 'too_many_subscriptions', `One connection holds at most ${maxSubscriptions} subscriptions.`)
+    }
+    const taskId = wanted.kind === 'task' ? fromWireId('task', wanted.task_id) : undefined
+    if (wanted.kind === 'task' && taskId === undefined) return refuse(id, 'not_found', 'This is not a task id.')
+    subscriptions.get(id)?.()
+    let open = true
+    let unsubscribe: () => void = () => undefined
+    subscriptions.set(id, () => {
+      open = false
+      unsubscribe()
+    })
+    const start = cursor === undefined ? undefined : await startingPoint(services, BigInt(cursor))
+    if (!open) return
+    if (start?.reset) send({ subscription: id, reset: true, cursor: start.after.toString() })
+    unsubscribe = services.feed.subscribe({
+      tenant,
+      ...(start && { after: start.after }),
+      ...(taskId !== undefined && { taskId }),
+      onEvent: (event) => send({ subscription: id, event: toCloudEvent(event) }),
+      onReady: (ready) => send({ subscription: id, ready: true, cursor: ready.toString() }),
+      onError: () => refuse(id, 'interrupted', 'The subscription broke; subscribe again with your cursor.'),
+    })
+  }
+
+  const onMessage = async (text: string): Promise<void> => {
+    const message = parseRequest(text)
+    if (!message)
+      return refuse(null, 'malformed_request', 'Send {"subscribe": {"id", "kind"}, "cursor"} or {"unsubscribe": id}.')
+    if ('subscribe' in message) return subscribe(message)
+    subscriptions.get(message.unsubscribe)?.()
+    subscriptions.delete(message.unsubscribe)
+  }
+
+  socket.on('message', (data) => {
+    onMessage(String(data)).catch((error: unknown) => {
+      services.logger.warn('live connection ended by an error; its reader resumes', { error })
+      socket.close(1011)
+    })
+  })
+  socket.on('close', () => {
+    clearInterval(heartbeat)
+    for (const stop of subscriptions.values()) stop()
+  })
+}
+
+/** Where a cursor goes on; `reset` when the log no longer holds what came after it, or never handed it out. */
+async function startingPoint(services: Services, cursor: bigint): Promise<{ after: bigint; reset: boolean }> {
+  const oldest = await readOldest(services.database.pool)
+  const now = services.feed.cursor
+  const tooOld = oldest !== undefined && cursor + 1n < oldest && cursor !== 0n
+  // A number from the future comes from another database, or from a reader ahead of this process by a moment.
+  const unknown = cursor > now + 1_000_000n
+  return tooOld || unknown ? { after: now, reset: true } : { after: cursor, reset: false }
+}
+
+function parseRequest(text: string): LiveRequest | undefined {
+  try {
+    return liveRequestSchema.parse(JSON.parse(text))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,154 @@
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { eventPageSchema } from '../../contract/event.ts'
+import { fromWireId } from '../../contract/ids.ts'
+import { taskListQuerySchema } from '../../contract/task-list.ts'
+import { taskPageSchema, taskSchema } from '../../contract/task.ts'
+import { isTerminal } from '../../contract/task-status.ts'
+import { readEvents } from '../../live/feed.sql.ts'
+import { cancelTask } from '../../tasks/cancel-task.ts'
+import { findTask, listTasks } from '../../tasks/find-tasks.ts'
+import { type TaskRow, toTask } from '../../tasks/task-view.ts'
+import type { App } from '../app.ts'
+import { callerOf } from '../authenticate.ts'
+import { streamEvents } from '../event-stream.ts'
+import { toWireEvent } from '../wire-event.ts'
+import { HttpProblem } from '../problems.ts'
+import type { Services } from '../services.ts'
+import { waitForEnd } from '../wait-for-end.ts'
+
+const params = z.object({ task_id: z.string() })
+const cancelAnswerSchema = z.object({ task: taskSchema, message: z.string() })
+
+/** Tasks: one, many, their timeline, and cancel. */
+export function taskRoutes(app: App, services: Services): void {
+  const { database } = services
+
+  app.get(
+    '/tasks',
+    {
+      schema: {
+        summary: 'List tasks, newest first',
+        querystring: taskListQuerySchema,
+        response: { 200: taskPageSchema },
+      },
+    },
+    async (request) => {
+      const { rows, nextPageToken } = await listTasks(database, callerOf(request).tenant, request.query)
+      return { items: rows.map(toTask), next_page_token: nextPageToken }
+    },
+  )
+
+  app.get(
+    '/tasks/:task_id',
+    {
+      schema: {
+        summary: 'One task',
+        params,
+        querystring: z.object({
+          wait: z.coerce.number().int().min(0).max(30).optional().describe('Seconds to wait for the end'),
+        }),
+        response: { 200: taskSchema, 304: z.null() },
+      },
+    },
+    async (request, reply) => {
+      const { tenant } = callerOf(request)
+      const taskId = taskIdOf(request.params.task_id)
+      const { wait } = request.query
+      const row =
+        wait === undefined
+          ? await findTask(database, tenant, taskId)
+          : await waitForEnd(services, { tenant, taskId, waitMs: wait * 1000 })
+      const task = existing(row, request.params.task_id)
+      // Every event moves `last_seq`, and what is shown depends on the row alone.
+      const etag = `"${task.last_seq}"`
+      void reply.header('etag', etag).header('cache-control', 'private, no-cache')
+      if (!isTerminal(task.status)) void reply.header('retry-after', '1')
+      if (matches(request, etag)) return reply.status(304).send(null)
+      return reply.status(200).send(toTask(task))
+    },
+  )
+
+  app.post(
+    '/tasks/:task_id/cancel',
+    { schema: { summary: 'Cancel a task', params, response: { 202: cancelAnswerSchema } } },
+    async (request, reply) => {
+      const { tenant, principal } = callerOf(request)
+      const taskId = taskIdOf(request.params.task_id)
+      const standing = existing(await findTask(database, tenant, taskId), request.params.task_id)
+      // Who joined sees the task; only who asked for it, or who runs the place, may end it.
+      const may = standing.requested_by === principal.name || principal.roles.includes('admin')
+      if (!may) {
+        const detail = `Only ${standing.requested_by}, who asked for the task, or an admin may cancel it.`
+        throw new HttpProblem('forbidden', { detail })
+      }
+      const cancelled = await cancelTask(services, { tenant, taskId, actor: principal.name })
+      if (!cancelled) throw noSuchTask(request.params.task_id)
+      const { task } = cancelled
+      if (cancelled.kind === 'ended') {
+        throw new HttpProblem('already_ended', {
+          detail: `The task is ${task.status}: there is nothing left to cancel.`,
+        })
+      }
+      return reply.status(202).send({ task: toTask(task), message: cancelled.message })
+    },
+  )
+
+  app.get(
+    '/tasks/:task_id/events',
+    {
+      schema: {
+        summary: 'The timeline of a task; live with Accept: text/event-stream',
+        params,
+        querystring: z.object({
+          page_size: z.coerce.number().int().min(1).max(200).default(200),
+          page_token: z
+            .string()
+            .regex(/^\d{1,19}$/, 'is not one that a list returned')
+            .optional(),
+        }),
+        response: { 200: eventPageSchema },
+      },
+    },
+    async (request, reply) => {
+      const { tenant } = callerOf(request)
+      const taskId = taskIdOf(request.params.task_id)
+      const task = existing(await findTask(database, tenant, taskId), request.params.task_id)
+      if (request.headers.accept?.includes('text/event-stream')) {
+        return streamEvents(services, { request, reply, tenant, task })
+      }
+      const { page_size: size, page_token: after } = request.query
+      const range = { after: BigInt(after ?? 0), upTo: BigInt(task.last_seq), limit: size + 1, tenant, taskId }
+      const events = await readEvents(database.pool, range)
+      const page = events.slice(0, size)
+      return {
+        items: page.map(toWireEvent),
+        next_page_token: events.length > size ? (page.at(-1)?.seq.toString() ?? null) : null,
+      }
+    },
+  )
+}
+
+function taskIdOf(wireId: string): string {
+  const taskId = fromWireId('task', wireId)
+  if (taskId === undefined) throw new HttpProblem('not_found', { detail: `${wireId} is not a task id.` })
+  return taskId
+}
+
+function existing(task: TaskRow | undefined, wireId: string): TaskRow {
+  if (!task) throw noSuchTask(wireId)
+  return task
+}
+
+// The same answer for a task of another tenant.
+function noSuchTask(wireId: string): HttpProblem {
+  return new HttpProblem('not_found', { detail: `There is no task ${wireId}.` })
+}
+
+function matches(request: FastifyRequest, etag: string): boolean {
+  const header = request.headers['if-none-match']
+  return (
+    header !== undefined &&
+    header.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag || tag.trim() === '*')
+  )
+}

@@ -1,0 +1,27 @@
+import type { Database } from '../database/database.ts'
+import type { SignalSender } from '../database/signals.ts'
+import type { Identity } from '../identity/principal.ts'
+import type { Cluster } from '../kubernetes/cluster.ts'
+import type { Feed } from '../live/feed.ts'
+import type { OperationRegistry } from '../operations/registry.ts'
+import type { Logger } from '../platform/logger.ts'
+import type { Queue } from '../queue/queue.ts'
+import type { TaskAcceptor } from '../tasks/accept-task.ts'
+
+/** What the routes work with. */
+export interface Services {
+  readonly database: Database
+  readonly queue: Queue
+  readonly signals: SignalSender
+  readonly acceptor: TaskAcceptor
+  readonly operations: OperationRegistry
+  readonly identity: Identity
+  readonly feed: Feed
+  readonly logger: Logger
+  cluster(name: string): Cluster
+  hasCluster(name: string): boolean
+  /** Whether the process can serve: cheap, asked on every request. */
+  ready(): boolean
+  /** Why the process cannot serve yet, one sentence each; empty when it can. */
+  notReady(): Promise<readonly string[]>
+}

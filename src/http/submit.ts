@@ -1,0 +1,104 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { toWireId } from '../contract/ids.ts'
+import type { Accepted, TaskOptions } from '../contract/task.ts'
+import { isTerminal, type TaskStatus } from '../contract/task-status.ts'
+import type { Operation } from '../operations/define-operation.ts'
+import type { AcceptedTask } from '../tasks/accept-task.ts'
+import { findRecord } from '../tasks/find-record.ts'
+import { taskLinks, toTask } from '../tasks/task-view.ts'
+import { callerOf } from './authenticate.ts'
+import { HttpProblem } from './problems.ts'
+import type { Services } from './services.ts'
+import { preferredWaitMs, waitForEnd } from './wait-for-end.ts'
+
+export interface Submission {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly operation: Operation
+  readonly input: unknown
+  readonly options: TaskOptions
+}
+
+/** Stop 2: accepts the change, and answers 202 once it is committed. */
+export async function submit(services: Services, submission: Submission): Promise<Accepted> {
+  const { request, reply, operation, input, options } = submission
+  const { principal, tenant } = callerOf(request)
+  refuseUnknownCluster(services, operation, input)
+  await operation.precheck?.(input, {
+    find: (cluster, ref) => findRecord(services.database, tenant, { cluster, ref }),
+  })
+  const idempotencyKey = readIdempotencyKey(request)
+  const accepted = await services.acceptor.accept({
+    operation,
+    input,
+    options,
+    tenant,
+    actor: principal.name,
+    ...(idempotencyKey !== undefined && { idempotencyKey }),
+  })
+  const answer = toAnswer(accepted, operation)
+  void reply.status(202).header('location', answer.links.self)
+  const waitMs = preferredWaitMs(request)
+  if (waitMs === undefined) {
+    void reply.header('retry-after', '1')
+    return answer
+  }
+  const task = await waitForEnd(services, { tenant, taskId: accepted.taskId, waitMs })
+  void reply.header('preference-applied', `wait=${waitMs / 1000}`)
+  if (!task) return answer
+  if (!isTerminal(task.status)) void reply.header('retry-after', '1')
+  return { ...answer, task: toTask(task) }
+}
+
+export function refuseUnknownCluster(services: Services, operation: Operation, input: unknown): void {
+  const name = operation.cluster?.(input)
+  if (name === undefined || services.hasCluster(name)) return
+  throw new HttpProblem('unknown_cluster', {
+    detail: `There is no cluster ${name}. Name a configured one, or leave it out for "default".`,
+    errors: [{ pointer: '/cluster', message: 'is not a configured cluster' }],
+  })
+}
+
+function toAnswer(accepted: AcceptedTask, operation: Operation): Accepted {
+  const { outcome, status, taskId } = accepted
+  const links = taskLinks(taskId)
+  switch (outcome) {
+    case 'key_reused':
+      throw new HttpProblem('idempotency_key_reused', {
+        detail: 'This Idempotency-Key came with another request in the last 24 hours. Use a new key for a new request.',
+      })
+    case 'conflict':
+      throw new HttpProblem('conflict', {
+        detail: `Another task is ${status} on what this ${operation.type} would change. Wait for it to end, or cancel it: ${links.self}`,
+        task: links.self,
+      })
+    case 'accepted':
+    case 'joined':
+    case 'replayed': {
+      const { deduplicated } = accepted
+      return {
+        task_id: toWireId('task', taskId),
+        status,
+        message: messageOf(status, deduplicated),
+        ...(deduplicated && { deduplicated }),
+        links,
+      }
+    }
+  }
+}
+
+function messageOf(status: TaskStatus, deduplicated: boolean): string {
+  if (deduplicated) return 'The same change is already under way: this is its task'
+  if (status === 'AWAITING_APPROVAL') return 'Task accepted, waiting for an approval'
+  if (status === 'SCHEDULED') return 'Task accepted, scheduled for later'
+  return 'Task accepted, processing asynchronously'
+}
+
+function readIdempotencyKey(request: FastifyRequest): string | undefined {
+  const key = request.headers['idempotency-key']
+  if (key === undefined) return undefined
+  if (typeof key === 'string' && /^[\x21-\x7e]{1,255}$/.test(key)) return key
+  throw new HttpProblem('malformed_request', {
+    detail: 'Idempotency-Key must be 1 to 255 visible ASCII characters, such as a UUID.',
+  })
+}

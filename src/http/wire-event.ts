@@ -1,0 +1,33 @@
+import type { TaskEvent } from '../contract/event.ts'
+import { toWireId } from '../contract/ids.ts'
+import type { CloudEvent } from '../contract/live.ts'
+import type { LoggedEvent } from '../live/feed.sql.ts'
+
+/** A row of the log as it travels. */
+export function toWireEvent(event: LoggedEvent): TaskEvent {
+  return {
+    id: event.eventId,
+    seq: event.seq.toString(),
+    type: event.type,
+    task_id: event.taskId && toWireId('task', event.taskId),
+    actor: event.actor,
+    at: event.at.toISOString(),
+    data: event.payload,
+  }
+}
+
+/** The same as a CloudEvents 1.0 envelope; the cursor resumes after it. */
+export function toCloudEvent(event: LoggedEvent): CloudEvent {
+  const data = toWireEvent(event)
+  return {
+    specversion: '1.0',
+    id: data.id,
+    source: `/tenants/${event.tenant}`,
+    type: event.type,
+    ...(data.task_id !== null && { subject: data.task_id }),
+    time: data.at,
+    datacontenttype: 'application/json',
+    cursor: data.seq,
+    data,
+  }
+}

@@ -1,0 +1,180 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { createDatabase, type Database } from './database/database.ts'
+import { pendingMigrations } from './database/run-migrations.ts'
+import { createSignalListener, createSignalSender } from './database/signals.ts'
+import { type App, createApp } from './http/app.ts'
+import {
+  createClosedIdentity,
+  createDevelopmentIdentity,
+  type DevelopmentPrincipal,
+} from './identity/development-identity.ts'
+import { connectClusters } from './kubernetes/clusters.ts'
+import { diagnose } from './kubernetes/diagnose.ts'
+import { createWatchHub } from './kubernetes/watch-hub.ts'
+import { createFeed } from './live/feed.ts'
+import type { Operation } from './operations/define-operation.ts'
+import { builtInOperations, createOperationRegistry } from './operations/registry.ts'
+import type { Logger } from './platform/logger.ts'
+import { migrate } from './queue/migrate.ts'
+import { createPgBossQueue } from './queue/pg-boss-queue.ts'
+import { createTaskAcceptor } from './tasks/accept-task.ts'
+import { createWorker } from './worker/worker.ts'
+
+export interface StartOptions {
+  /** api: HTTP and the feed · worker: jobs and watches · all: both. @default 'all' */
+  readonly role?: 'all' | 'api' | 'worker'
+  /** @default '127.0.0.1' */
+  readonly host?: string
+  /** 0 takes a free one. @default 8080 */
+  readonly port?: number
+  readonly databaseUrl: string
+  /** Most connections in the pool. @default 50 */
+  readonly poolMax?: number
+  /** Worker slots, 1 to 10. @default 10 */
+  readonly slots?: number
+  /** The cluster called `default`: path of a kubeconfig, or its YAML. */
+  readonly kubeconfig?: string
+  readonly context?: string | undefined
+  /** Whether that cluster is the simulated one. */
+  readonly simulated?: boolean
+  /** Development principals: for embedded mode on loopback only. */
+  readonly devTokens?: Readonly<Record<DevelopmentPrincipal, string>>
+  readonly oneTimeCode?: string
+  readonly operations?: readonly Operation[]
+  readonly logger: Logger
+}
+
+export interface RunningSluice {
+  /** Where the API answers; empty in a process that is a worker only. */
+  readonly url: string
+  /** Ends in order: takes no more requests and jobs, drains the worker (30 s at most), closes the pool. */
+  stop(): Promise<void>
+}
+
+const consoleDir = fileURLToPath(new URL('../dist/web', import.meta.url))
+
+/**
+ * The composition root: config → adapters → all | api | worker. The API answers `/readyz` before the migrations have
+ * run, and says so.
+ */
+export async function startSluice(options: StartOptions): Promise<RunningSluice> {
+  const { logger } = options
+  const role = options.role ?? 'all'
+  const parts = assemble(options)
+  const { database, queue, signals, listener, feed, clusters, hub } = parts
+  let phase: 'migrating' | 'starting' | 'ready' | 'stopping' = 'migrating'
+  const services = {
+    ...parts,
+    identity: options.devTokens
+      ? createDevelopmentIdentity({
+          tokens: options.devTokens,
+          ...(options.oneTimeCode !== undefined && { oneTimeCode: options.oneTimeCode }),
+        })
+      : createClosedIdentity(),
+    logger,
+    cluster: clusters.get,
+    hasCluster: clusters.has,
+    ready: () => phase === 'ready',
+    notReady: () => whyNotReady(phase, database),
+  }
+  const app =
+    role === 'worker' ? undefined : await createApp({ services, ...(existsSync(consoleDir) && { consoleDir }) })
+  const worker =
+    role === 'api'
+      ? undefined
+      : createWorker({
+          ...parts,
+          logger,
+          workerId: `${hostname()}/${process.pid}/${randomBytes(3).toString('hex')}`,
+          cluster: clusters.get,
+          diagnose: (wait, object, signal) => diagnose(clusters.get(wait.cluster), object, { signal }),
+          ...(options.slots !== undefined && { slots: options.slots }),
+        })
+
+  const stop = async (): Promise<void> => {
+    phase = 'stopping'
+    // Streams first: a reader that never hangs up would hold the server open.
+    await feed.stop()
+    await app?.close()
+    await worker?.stop()
+    await hub.stop()
+    await clusters.stop()
+    await signals.stop()
+    await listener.stop()
+    await queue.stop()
+    await database.stop()
+  }
+  try {
+    const url = app ? await listen(app, options) : ''
+    await migrate(options.databaseUrl)
+    phase = 'starting'
+    await listener.start()
+    await queue.start()
+    if (app) await feed.start()
+    await worker?.start()
+    phase = 'ready'
+    let stopped: Promise<void> | undefined
+    return { url, stop: () => (stopped ??= stop()) }
+  } catch (error) {
+    await stop().catch((second: unknown) => logger.warn('stopping after a failed start failed too', { error: second }))
+    throw error
+  }
+}
+
+function assemble(options: StartOptions) {
+  const { logger } = options
+  const database = createDatabase({
+    url: options.databaseUrl,
+    poolMax: options.poolMax ?? 50,
+    onConnectionError: (error) => logger.warn('an idle database connection broke', { error }),
+  })
+  const queue = createPgBossQueue({
+    database,
+    supervise: options.role !== 'api',
+    onError: (error) => logger.warn('the queue engine reports an error', { error }),
+  })
+  const onSignalError = (error: Error) => logger.warn('signals are interrupted; polling goes on', { error })
+  const signals = createSignalSender(database.pool, onSignalError)
+  const listener = createSignalListener({ url: options.databaseUrl, onError: onSignalError })
+  const clusters = connectClusters(
+    options.kubeconfig === undefined
+      ? []
+      : [
+          {
+            name: 'default',
+            kubeconfig: options.kubeconfig,
+            context: options.context,
+            simulated: options.simulated ?? false,
+          },
+        ],
+  )
+  return {
+    database,
+    queue,
+    signals,
+    listener,
+    clusters,
+    hub: createWatchHub({ cluster: clusters.get, logger }),
+    feed: createFeed({ pool: database.pool, listener, logger }),
+    acceptor: createTaskAcceptor({ database, queue, signals }),
+    operations: createOperationRegistry([...builtInOperations, ...(options.operations ?? [])]),
+  }
+}
+
+async function whyNotReady(phase: string, database: Database): Promise<readonly string[]> {
+  if (phase === 'stopping') return ['Sluice is shutting down.']
+  try {
+    const pending = await pendingMigrations((text) => database.pool.query(text))
+    if (pending.length > 0) return [`The database is being migrated (${pending.length} to go, first ${pending[0]}).`]
+  } catch (error) {
+    return [`PostgreSQL cannot be reached: ${error instanceof Error ? error.message : String(error)}.`]
+  }
+  return phase === 'ready' ? [] : ['Sluice is starting.']
+}
+
+function listen(app: App, options: StartOptions): Promise<string> {
+  return app.listen({ host: options.host ?? '127.0.0.1', port: options.port ?? 8080 })
+}

@@ -1,0 +1,139 @@
+import type { z } from 'zod'
+import type { Cluster, KubernetesObject, ObjectRef } from '../kubernetes/cluster.ts'
+
+import type { ReadinessRules } from '../kubernetes/readiness.ts'
+
+/** What an operation is: everything that Sluice knows about a kind of change comes from here. */
+export interface Operation<Input = unknown> {
+  /** Noun and verb, such as `vm.create`. Unique. */
+  readonly type: string
+  readonly title: string
+  /** Where the change is asked for by its own route, below `/api/v1`; path parameters are fields of the input. */
+  readonly route?: OperationRoute
+  /** A strict object: a field that it does not name is an error. */
+  readonly input: z.ZodObject<z.ZodRawShape> & z.ZodType<Input>
+  /** short: an apply, worked in batches · long: holds a slot while it runs. */
+  readonly class: 'short' | 'long'
+  /** Milliseconds from first start until the task is TIMED_OUT. @default 300_000 */
+  readonly timeoutMs: number
+  /** Runs before the task is FAILED and dead-lettered. @default 5 */
+  readonly maxAttempts: number
+  /** Two active tasks never share it: equal input joins, other input is refused with 409. */
+  uniqueKey?(input: Input): string
+  /** The cluster it works on. */
+  cluster?(input: Input): string
+  /** What it changes, `cluster:group/Kind/namespace/name`: two active tasks never change the same thing. */
+  target?(input: Input): string
+  /** Refuses, before acceptance, what the records already rule out. Reads only; throw `RefusedError`. */
+  precheck?(input: Input, records: Records): Promise<void>
+  /** May run twice: names derive from the input, "already there and mine" is success. */
+  perform(context: PerformContext, input: Input): Promise<Performed>
+  /** Makes the result from the object that became ready. Runs in whichever process finishes the wait. */
+  finish?(object: KubernetesObject | undefined, input: Input): Record<string, unknown>
+  /** What the cluster would say: changes nothing. */
+  dryRun?(context: DryRunContext, input: Input): Promise<DryRun>
+}
+
+export interface OperationRoute {
+  readonly method: 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  readonly path: string
+}
+
+export interface DryRunContext {
+  readonly tenant: string
+  readonly signal: AbortSignal
+  cluster(name: string): Cluster
+}
+
+export interface PerformContext extends DryRunContext {
+  /** The task's id on the wire, `task_…`. */
+  readonly taskId: string
+  /** The task that this one tries again, if any: what that one made is ours. */
+  readonly retryOf: string | undefined
+  readonly attempt: number
+  /** Fires at the deadline, on cancel, on shutdown and when the attempt was lost. Its reason says which. */
+  readonly signal: AbortSignal
+  /** Shows how far it is. */
+  report(progress: Progress): void
+}
+
+export interface Progress {
+  readonly done?: number
+  readonly total?: number
+  readonly message?: string
+}
+
+export interface DryRun {
+  /** What would change, line by line; empty when nothing would. */
+  readonly diff: string
+  readonly warnings: readonly string[]
+}
+
+/** A managed object as the worker's record will show it. */
+export interface ResourceRecord {
+  readonly cluster: string
+  readonly ref: ObjectRef
+  readonly uid?: string
+  readonly state: 'present' | 'deleted'
+  readonly conditions: readonly Record<string, unknown>[]
+}
+
+export type Performed =
+  | { readonly kind: 'completed'; readonly result: Record<string, unknown>; readonly record?: ResourceRecord }
+  | { readonly kind: 'waiting'; readonly wait: Wait }
+
+/** A readiness wait that holds no slot. */
+export interface Wait {
+  readonly cluster: string
+  readonly ref: ObjectRef
+  /** From the apply's answer: which object, and from when on its status speaks of our change. */
+  readonly uid?: string | undefined
+  readonly generation?: number | undefined
+  readonly resourceVersion?: string | undefined
+  readonly rules: ReadinessRules
+}
+
+/** Reads the worker's records, in the caller's tenant. */
+export interface Records {
+  find(cluster: string, ref: ObjectRef): Promise<{ readonly state: 'present' | 'deleted' } | undefined>
+}
+
+/** The input is well-formed and still cannot be accepted: an HTTP error, and nothing is written. */
+export class RefusedError extends Error {
+  readonly status: 404 | 409 | 422
+  readonly code: string
+  constructor(message: string, options: { readonly status: 404 | 409 | 422; readonly code: string }) {
+    super(message)
+    this.status = options.status
+    this.code = options.code
+  }
+}
+
+export const defaultTimeoutMs = 300_000
+const defaultMaxAttempts = 5
+
+/** Declares an operation; types flow from the schema to `perform`. */
+export function defineOperation<Schema extends z.ZodObject<z.ZodRawShape>>(
+  definition: Omit<Operation<z.output<Schema>>, 'input' | 'timeoutMs' | 'maxAttempts'> & {
+    readonly input: Schema
+    readonly timeoutMs?: number
+    readonly maxAttempts?: number
+  },
+): Operation<z.output<Schema>> {
+  return {
+    ...definition,
+    // The schema's own output type is what its ZodType promises.
+    input: definition.input as Schema & z.ZodType<z.output<Schema>>,
+    timeoutMs: definition.timeoutMs ?? defaultTimeoutMs,
+    maxAttempts: definition.maxAttempts ?? defaultMaxAttempts,
+  }
+}
+
+export const completed = (result: Record<string, unknown>, record?: ResourceRecord): Performed => ({
+  kind: 'completed',
+  result,
+  ...(record && { record }),
+})
+
+/** Ends the attempt and frees the slot; the task goes on when the object is decided, or at its deadline. */
+export const waitUntilReady = (wait: Wait): Performed => ({ kind: 'waiting', wait })

@@ -1,0 +1,59 @@
+import type { Client } from 'pg'
+import { PgBoss } from 'pg-boss'
+import { runMigrations } from '../database/run-migrations.ts'
+import { engineSchema } from './engine-schema.ts'
+import { heartbeatSeconds } from './pg-boss-queue.ts'
+import { queueNames } from './queue.ts'
+
+/**
+ * Brings the database up to date: Sluice's own tables, then the engine's, then the queues. A step of its own, before
+ * any worker runs: the engine's migrations have deadlocked with live workers. Concurrent runs queue up.
+ * Returns the names of the migrations that it applied. Throws `MigrationError` with what to do next.
+ */
+export function migrate(databaseUrl: string): Promise<string[]> {
+  return runMigrations(databaseUrl, migrateEngine)
+}
+
+async function migrateEngine(client: Client): Promise<void> {
+  const boss = new PgBoss({
+    schema: engineSchema,
+    db: { executeSql: (text, values) => client.query(text, values) },
+    supervise: false,
+    schedule: false,
+    registerInstance: false,
+  })
+  const errors: Error[] = []
+  boss.on('error', (error) => errors.push(error))
+  await boss.start()
+  await createQueues(boss)
+  await boss.stop({ graceful: false, close: false })
+  if (errors[0]) throw errors[0]
+  await client.query(grants)
+}
+
+async function createQueues(boss: PgBoss): Promise<void> {
+  const existing = new Set((await boss.getQueues()).map((queue) => queue.name))
+  for (const name of [...queueNames].reverse()) {
+    const options = {
+      heartbeatSeconds,
+      // An engine-made retry follows a crash or a lost database: soon, then slower.
+      retryDelay: 1,
+      retryBackoff: true,
+      retryDelayMax: 30,
+      deleteAfterSeconds: 24 * 3600,
+      retentionSeconds: 365 * 24 * 3600,
+      ...(name !== 'sluice-dead' && { deadLetter: 'sluice-dead' }),
+    }
+    if (existing.has(name)) await boss.updateQueue(name, options)
+    else await boss.createQueue(name, { ...options, policy: 'standard' })
+  }
+}
+
+// What the engine's own statements need when they run in our transactions, under our roles.
+const grants = `
+  grant usage on schema ${engineSchema} to sluice_api, sluice_worker;
+  grant select on all tables in schema ${engineSchema} to sluice_api, sluice_worker;
+  grant execute on all functions in schema ${engineSchema} to sluice_api, sluice_worker;
+  grant insert, update on ${engineSchema}.job, ${engineSchema}.job_common to sluice_api;
+  grant insert, update, delete on ${engineSchema}.job, ${engineSchema}.job_common to sluice_worker;
+`

@@ -1,0 +1,203 @@
+import { createHash } from 'node:crypto'
+import canonicalize from 'canonicalize'
+import { v7 as uuidv7 } from 'uuid'
+import type { TaskOptions } from '../contract/task.ts'
+import type { TaskStatus } from '../contract/task-status.ts'
+import { type Database, isTenantId } from '../database/database.ts'
+import type { SignalSender } from '../database/signals.ts'
+import type { Operation } from '../operations/define-operation.ts'
+import type { NewJob, Queue, QueueName } from '../queue/queue.ts'
+import { type AcceptOutcome, type AcceptRow, acceptTasks } from './accept-tasks.sql.ts'
+
+export interface AcceptRequest {
+  readonly operation: Operation
+  /** As the operation's schema returned it. */
+  readonly input: unknown
+  readonly options: TaskOptions
+  readonly tenant: string
+  readonly actor: string
+  readonly idempotencyKey?: string
+  readonly retryOf?: string
+}
+
+export interface AcceptedTask {
+  readonly outcome: AcceptOutcome['outcome']
+  /** UUID of the task: the new one, the one joined, or the one in the way. */
+  readonly taskId: string
+  readonly status: TaskStatus
+  readonly deduplicated: boolean
+}
+
+export interface TaskAcceptor {
+  /** Resolves after the commit. Rejects when nothing was written, or when nobody can know (the connection broke). */
+  accept(request: AcceptRequest): Promise<AcceptedTask>
+}
+
+export interface TaskAcceptorOptions {
+  readonly database: Database
+  readonly queue: Queue
+  readonly signals: SignalSender
+  /** Requests in one transaction, at most. @default 100 */
+  readonly groupSize?: number
+  /** Transactions under way at once. @default 2 */
+  readonly groupsInFlight?: number
+}
+
+interface Waiting {
+  readonly row: AcceptRow
+  readonly resolve: (task: AcceptedTask) => void
+  readonly reject: (error: unknown) => void
+}
+
+const queueOf = { short: 'sluice-short', long: 'sluice-long' } as const satisfies Record<Operation['class'], QueueName>
+
+/**
+ * Accepts requests. Those that arrive while a transaction is under way travel together in the next one; a caller who
+ * comes alone is served at once. One bad request fails alone: when a group fails, each of it is tried by itself.
+ */
+export function createTaskAcceptor(options: TaskAcceptorOptions): TaskAcceptor {
+  const groupSize = options.groupSize ?? 100
+  const groupsInFlight = options.groupsInFlight ?? 2
+  const waiting: Waiting[] = []
+  let inFlight = 0
+
+  const dispatch = (): void => {
+    while (inFlight < groupsInFlight && waiting.length > 0) {
+      const group = waiting.splice(0, groupSize)
+      inFlight++
+      void settleGroup(options, group).finally(() => {
+        inFlight--
+        dispatch()
+      })
+    }
+  }
+
+  return {
+    accept: (request) =>
+      new Promise((resolve, reject) => {
+        waiting.push({ row: toAcceptRow(request), resolve, reject })
+        dispatch()
+      }),
+  }
+}
+
+async function settleGroup(options: TaskAcceptorOptions, group: readonly Waiting[]): Promise<void> {
+  try {
+    const outcomes = await acceptGroup(
+      options,
+      group.map(({ row }) => row),
+    )
+    group.forEach((one, i) => one.resolve(outcomes[i] ?? missingOutcome()))
+  } catch (error) {
+    if (group.length === 1) {
+      await settleAlone(options, group[0], error)
+      return
+    }
+    for (const one of group) await settleGroup(options, [one])
+  }
+}
+
+// 23505: a lost race on a key (the next look finds who won) · 40P01: a deadlock between two groups.
+const raceCodes = new Set(['23505', '40P01', '40001'])
+
+async function settleAlone(options: TaskAcceptorOptions, one: Waiting | undefined, first: unknown): Promise<void> {
+  if (!one) return
+  let error = first
+  for (let tries = 0; tries < 5 && isRace(error); tries++) {
+    try {
+      const [outcome] = await acceptGroup(options, [one.row])
+      one.resolve(outcome ?? missingOutcome())
+      return
+    } catch (again) {
+      error = again
+    }
+  }
+  one.reject(error)
+}
+
+function isRace(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && raceCodes.has(String(error.code))
+}
+
+function missingOutcome(): never {
+  throw new Error('accept_tasks answered fewer rows than it was given')
+}
+
+/** The acceptance: event and projection, and the job, in one transaction. */
+async function acceptGroup(options: TaskAcceptorOptions, rows: readonly AcceptRow[]): Promise<AcceptedTask[]> {
+  const { database, queue, signals } = options
+  const numbered = rows.map((row, idx) => ({ ...row, idx }))
+  const wake = new Set<Operation['class']>()
+  const outcomes = await database.transaction({ role: 'sluice_api' }, async (tx) => {
+    const accepted = await acceptTasks(tx, numbered)
+    const jobs: Record<Operation['class'], NewJob[]> = { short: [], long: [] }
+    for (const { idx, outcome, status } of accepted) {
+      const row = numbered[idx]
+      // Before an approval there is no job.
+      if (!row || outcome !== 'accepted' || status === 'AWAITING_APPROVAL') continue
+      jobs[row.payload.class].push(toJob(row))
+    }
+    for (const kind of ['short', 'long'] as const) {
+      if (jobs[kind].length === 0) continue
+      const inserted = await queue.insert(tx, queueOf[kind], jobs[kind])
+      if (inserted.length !== jobs[kind].length) throw new Error('the engine already knows a job of a new task')
+      wake.add(kind)
+    }
+    return accepted
+  })
+  if (wake.size > 0) signals.send('events', ...wake)
+  return outcomes
+    .toSorted((a, b) => a.idx - b.idx)
+    .map(({ outcome, task_id, status, deduplicated }) => ({ outcome, taskId: task_id, status, deduplicated }))
+}
+
+function toJob(row: AcceptRow): NewJob {
+  const { payload } = row
+  return {
+    id: row.task_id,
+    eventId: row.event_id,
+    priority: payload.priority,
+    maxAttempts: payload.max_attempts,
+    // The worker ends a run at its deadline; the engine steps in only when the worker does not.
+    expireInMs: Math.min(payload.timeout_ms + 60_000, 24 * 3_600_000),
+    ...(payload.start_at !== null && { startAt: new Date(payload.start_at) }),
+  }
+}
+
+function toAcceptRow(request: AcceptRequest): AcceptRow {
+  const { operation, input, options } = request
+  if (!isTenantId(request.tenant)) throw new Error(`${JSON.stringify(request.tenant)} is not a tenant id`)
+  const scheduled = options.start_at !== undefined && Date.parse(options.start_at) > Date.now()
+  return {
+    idx: 0,
+    task_id: uuidv7(),
+    event_id: uuidv7(),
+    tenant: request.tenant,
+    actor: request.actor,
+    operation: operation.type,
+    target: operation.target?.(input) ?? null,
+    idempotency_key: request.idempotencyKey ?? null,
+    request_hash: hash({ operation: operation.type, input, options }),
+    payload: {
+      input,
+      input_hash: hash(input),
+      class: operation.class,
+      status: scheduled ? 'SCHEDULED' : 'PENDING',
+      cluster: operation.cluster?.(input) ?? null,
+      unique_key: operation.uniqueKey?.(input) ?? null,
+      labels: options.labels ?? {},
+      priority: options.priority ?? 0,
+      timeout_ms: options.timeout_ms ?? operation.timeoutMs,
+      max_attempts: operation.maxAttempts,
+      start_at: scheduled ? (options.start_at ?? null) : null,
+      retry_of: request.retryOf ?? null,
+    },
+  }
+}
+
+/** SHA-256 over the canonical form (RFC 8785), so that equal requests have equal hashes. */
+function hash(value: unknown): string {
+  return createHash('sha256')
+    .update(canonicalize(value) ?? '')
+    .digest('hex')
+}

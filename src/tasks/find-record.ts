@@ -1,0 +1,22 @@
+import type { Database } from '../database/database.ts'
+import type { ObjectRef } from '../kubernetes/cluster.ts'
+
+/** What the worker last knew of an object, in one tenant. */
+export function findRecord(
+  database: Database,
+  tenant: string,
+  { cluster, ref }: { readonly cluster: string; readonly ref: ObjectRef },
+): Promise<{ readonly state: 'present' | 'deleted' } | undefined> {
+  return database.transaction({ role: 'sluice_api', tenant }, (tx) =>
+    tx
+      .selectFrom('resources')
+      .select('state')
+      .where('tenant_id', '=', tenant)
+      .where('cluster', '=', cluster)
+      .where('api_version', '=', ref.apiVersion)
+      .where('kind', '=', ref.kind)
+      .where('namespace', '=', ref.namespace ?? '')
+      .where('name', '=', ref.name)
+      .executeTakeFirst(),
+  )
+}

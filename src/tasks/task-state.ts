@@ -1,0 +1,46 @@
+import type { EventType } from '../contract/event.ts'
+import type { TaskStatus } from '../contract/task-status.ts'
+
+/** Who may write an event: the API for what people ask, the worker for what became of it. */
+export type Writer = 'sluice_api' | 'sluice_worker'
+
+export interface LegalMove {
+  readonly from: TaskStatus
+  readonly to: TaskStatus
+  readonly by: Writer
+}
+
+const stays = (by: Writer, ...statuses: readonly TaskStatus[]): LegalMove[] =>
+  statuses.map((status) => ({ from: status, to: status, by }))
+
+const moves = (by: Writer, to: TaskStatus, ...from: readonly TaskStatus[]): LegalMove[] =>
+  from.map((status) => ({ from: status, to, by }))
+
+/**
+ * Which event moves a task from which status to which. The database enforces the same table (`legal_moves`, from
+ * the migrations); a test proves them equal. `task.requested` makes a task, so it moves none.
+ */
+export const legalMoves = {
+  'task.requested': [],
+  'task.joined': stays('sluice_api', 'AWAITING_APPROVAL', 'SCHEDULED', 'PENDING', 'RUNNING', 'WAITING', 'RETRYING'),
+  // PENDING, or SCHEDULED where the start lies in the future.
+  'task.approved': moves('sluice_api', 'PENDING', 'AWAITING_APPROVAL'),
+  'task.rejected': moves('sluice_api', 'REJECTED', 'AWAITING_APPROVAL'),
+  'task.expired': [
+    ...moves('sluice_api', 'EXPIRED', 'AWAITING_APPROVAL'),
+    ...moves('sluice_worker', 'EXPIRED', 'AWAITING_APPROVAL'),
+  ],
+  // From RUNNING: the worker of the attempt before died.
+  'task.started': moves('sluice_worker', 'RUNNING', 'SCHEDULED', 'PENDING', 'RUNNING', 'RETRYING'),
+  'task.waiting': moves('sluice_worker', 'WAITING', 'RUNNING', 'WAITING'),
+  'task.progress': stays('sluice_worker', 'RUNNING', 'WAITING'),
+  'task.retrying': moves('sluice_worker', 'RETRYING', 'RUNNING'),
+  'task.cancel_requested': stays('sluice_api', 'RUNNING', 'WAITING', 'RETRYING'),
+  'task.completed': moves('sluice_worker', 'COMPLETED', 'RUNNING', 'WAITING'),
+  'task.failed': moves('sluice_worker', 'FAILED', 'SCHEDULED', 'PENDING', 'RUNNING', 'WAITING', 'RETRYING'),
+  'task.timed_out': moves('sluice_worker', 'TIMED_OUT', 'RUNNING', 'WAITING', 'RETRYING'),
+  'task.cancelled': [
+    ...moves('sluice_api', 'CANCELLED', 'AWAITING_APPROVAL', 'SCHEDULED', 'PENDING'),
+    ...moves('sluice_worker', 'CANCELLED', 'RUNNING', 'WAITING', 'RETRYING'),
+  ],
+} as const satisfies Record<EventType, readonly LegalMove[]>

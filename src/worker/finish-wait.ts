@@ -1,0 +1,253 @@
+import { v7 as uuidv7 } from 'uuid'
+import { toWireId } from '../contract/ids.ts'
+import type { Database, Transaction } from '../database/database.ts'
+import type { SignalSender } from '../database/signals.ts'
+import type { Cluster, KubernetesObject, ObjectRef } from '../kubernetes/cluster.ts'
+import { conditionsOf } from '../kubernetes/readiness-presets.ts'
+import { evaluateReadiness, type Readiness, type ReadinessPin } from '../kubernetes/readiness.ts'
+import type { ResourceRecord } from '../operations/define-operation.ts'
+import type { OperationRegistry } from '../operations/registry.ts'
+import type { Logger } from '../platform/logger.ts'
+import type { ClaimedJob, Queue } from '../queue/queue.ts'
+import { taskProblem } from './failure.ts'
+import { writeRecords } from './record.sql.ts'
+import { isStale } from './run-task.ts'
+import { finishJob } from './settle.ts'
+import { appendEvents, deleteWaits, type NewEvent } from './settle.sql.ts'
+import { findWaits, type FinishingWait, type OpenWait, parkAgain } from './waits.sql.ts'
+
+export interface FinishWaitOptions {
+  readonly database: Database
+  readonly queue: Queue
+  readonly signals: SignalSender
+  readonly operations: OperationRegistry
+  readonly logger: Logger
+  readonly workerId: string
+  /** Milliseconds that one look at the live object may take. */
+  readonly lookMs: number
+  cluster(name: string): Cluster
+  /** Explains why the object is not ready (its Pods, its warning events); best effort. */
+  diagnose(wait: FinishingWait, object: KubernetesObject, signal: AbortSignal): Promise<string | undefined>
+}
+
+/** What a finish job found: the end of the task, or that it must go on waiting. */
+interface Finished {
+  readonly wait: FinishingWait
+  readonly job: ClaimedJob
+  readonly end:
+    | { readonly type: 'task.completed'; readonly result: Record<string, unknown> }
+    | { readonly type: 'task.failed' | 'task.timed_out' | 'task.cancelled'; readonly error: object }
+    | { readonly type: 'task.waiting'; readonly reason: string }
+  readonly record?: ResourceRecord
+}
+
+/**
+ * Works a batch of finish jobs: reads each live object, decides, and records them in one transaction, or one by one
+ * where the batch fails. Returns the ids to hand out again.
+ */
+export async function finishWaits(options: FinishWaitOptions, jobs: readonly ClaimedJob[]): Promise<readonly string[]> {
+  const waits = await options.database.transaction({ role: 'sluice_worker' }, (tx) =>
+    findWaits(
+      tx,
+      jobs.map((job) => job.eventId),
+    ),
+  )
+  const again: string[] = []
+  const looks = waits.map(async (wait) => {
+    const job = jobs.find(({ eventId }) => eventId === wait.eventId)
+    if (!job) return undefined
+    try {
+      return await look(options, wait, job)
+    } catch (error) {
+      options.logger.warn('finish job could not read the live object; it will run again', {
+        taskId: toWireId('task', wait.taskId),
+        error,
+      })
+      again.push(job.id)
+      return undefined
+    }
+  })
+  const finished = (await Promise.all(looks)).filter((one) => one !== undefined)
+  again.push(...(await record(options, finished)))
+  return again
+}
+
+async function look(options: FinishWaitOptions, wait: FinishingWait, job: ClaimedJob): Promise<Finished> {
+  if (wait.cancelRequestedBy !== null)
+    return { wait, job, end: { type: 'task.cancelled', error: cancelledProblem(wait) } }
+  const overdue = wait.remainingMs <= 0
+  const signal = AbortSignal.timeout(options.lookMs)
+  let object: KubernetesObject | undefined
+  try {
+    object = await options.cluster(wait.cluster).get(refOf(wait), { signal })
+  } catch (error) {
+    // The deadline is the deadline, also while the cluster is away.
+    if (!overdue) throw error
+    const state = `its cluster could not be read (${error instanceof Error ? error.message : String(error)})`
+    return { wait, job, end: { type: 'task.timed_out', error: timedOutProblem(wait, state) } }
+  }
+  const readiness = evaluate(wait, object)
+  const base = { wait, job, ...recordOf(wait, object, readiness) }
+  switch (readiness.state) {
+    case 'ready':
+      return { ...base, end: { type: 'task.completed', result: resultOf(options, wait, object) } }
+    case 'failed':
+    case 'gone':
+    case 'replaced': {
+      const why = object ? await explain(options, { wait, object, signal }) : ''
+      const { code, message } = failureOf(wait, readiness)
+      const error = taskProblem({ code, detail: `${message}${why}`, retryable: false })
+      return { ...base, end: { type: 'task.failed', error } }
+    }
+    case 'pending': {
+      if (!overdue) return { ...base, end: { type: 'task.waiting', reason: readiness.reason } }
+      const why = object ? await explain(options, { wait, object, signal }) : ''
+      const last = `${readiness.reason}${readiness.message ? `: ${readiness.message}` : ''}${why}`
+      return { ...base, end: { type: 'task.timed_out', error: timedOutProblem(wait, last) } }
+    }
+  }
+}
+
+function evaluate(wait: OpenWait, object: KubernetesObject | undefined): Readiness {
+  // The start of the wait stands in for when a failure was first seen: the watch counted its grace before.
+  return evaluateReadiness(object, wait.rules, pinOf(wait), { now: Date.now(), firstSeenAt: wait.createdAt.getTime() })
+}
+
+export function pinOf(wait: OpenWait): ReadinessPin {
+  const { uid, generation, resourceVersion } = wait
+  return { uid: uid ?? undefined, generation: generation ?? undefined, resourceVersion: resourceVersion ?? undefined }
+}
+
+function resultOf(options: FinishWaitOptions, wait: FinishingWait, object: KubernetesObject | undefined) {
+  const operation = options.operations.get(wait.operation)
+  const result = operation?.finish?.(object, operation.input.parse(wait.input))
+  return result ?? { name: wait.name, uid: wait.uid }
+}
+
+function failureOf(
+  wait: FinishingWait,
+  readiness: Exclude<Readiness, { state: 'ready' | 'pending' }>,
+): { code: string; message: string } {
+  const what = `${wait.kind} ${wait.name}`
+  switch (readiness.state) {
+    case 'failed':
+      return {
+        code: readiness.code,
+        message: `${what} failed: ${readiness.reason}${readiness.message ? ` (${readiness.message})` : ''}.`,
+      }
+    case 'gone':
+      return { code: 'resource_gone', message: `${what} was deleted while it was waited for.` }
+    case 'replaced':
+      return {
+        code: 'resource_replaced',
+        message: `${what} was deleted and made again by somebody else while it was waited for.`,
+      }
+  }
+}
+
+async function explain(
+  options: FinishWaitOptions,
+  { wait, object, signal }: { wait: FinishingWait; object: KubernetesObject; signal: AbortSignal },
+): Promise<string> {
+  const diagnosis = await options.diagnose(wait, object, signal).catch(() => undefined)
+  return diagnosis ? ` ${diagnosis}` : ''
+}
+
+function recordOf(
+  wait: FinishingWait,
+  object: KubernetesObject | undefined,
+  readiness: Readiness,
+): { record?: ResourceRecord } {
+  if (readiness.state === 'replaced') return {}
+  const conditions = object ? conditionsOf(object).map((condition) => ({ ...condition })) : []
+  const state = object ? 'present' : 'deleted'
+  return {
+    record: { cluster: wait.cluster, ref: refOf(wait), state, conditions, ...(wait.uid !== null && { uid: wait.uid }) },
+  }
+}
+
+function refOf(wait: FinishingWait): ObjectRef {
+  const { apiVersion, kind, namespace, name } = wait
+  return { apiVersion, kind, name, ...(namespace !== null && { namespace }) }
+}
+
+async function record(options: FinishWaitOptions, finished: readonly Finished[]): Promise<string[]> {
+  if (finished.length === 0) return []
+  try {
+    await options.database.transaction({ role: 'sluice_worker' }, (tx) => recordAll(options, tx, finished))
+    options.signals.send('events')
+    if (finished.some(({ end }) => end.type === 'task.waiting')) options.signals.send('waits')
+    return []
+  } catch (error) {
+    const [only] = finished
+    if (finished.length === 1 && only) {
+      // Somebody else finished it: nothing is left to do, and the engine ends the job.
+      if (isStale(error)) return []
+      options.logger.error('outcome of a wait could not be written; its finish job will run again', {
+        taskId: toWireId('task', only.wait.taskId),
+        error,
+      })
+      return [only.job.id]
+    }
+    const again: string[] = []
+    for (const one of finished) again.push(...(await record(options, [one])))
+    return again
+  }
+}
+
+async function recordAll(options: FinishWaitOptions, tx: Transaction, finished: readonly Finished[]): Promise<void> {
+  const sorted = finished.toSorted((a, b) => (a.wait.taskId < b.wait.taskId ? -1 : 1))
+  const events = sorted.map((one) => ({ one, event: toEvent(options, one) }))
+  const written = await appendEvents(
+    tx,
+    events.map(({ event }) => event),
+  )
+  const records = sorted.flatMap(({ wait, record }) =>
+    record ? [{ tenant: wait.tenant, taskId: wait.taskId, record }] : [],
+  )
+  await writeRecords(tx, records)
+  const ended = sorted.filter(({ end }) => end.type !== 'task.waiting')
+  if (ended.length > 0)
+    await deleteWaits(
+      tx,
+      ended.map(({ wait }) => wait.taskId),
+    )
+  for (const { one, event } of events) {
+    if (one.end.type !== 'task.waiting') continue
+    const park = Number(written.find(({ task_id }) => task_id === one.wait.taskId)?.payload['park'])
+    const deadline = await parkAgain(tx, { taskId: one.wait.taskId, eventId: event.event_id, park })
+    await options.queue.insert(tx, 'sluice-finish', [finishJob(event.event_id, deadline)])
+  }
+  // A twin ran before the deadline: the deadline's own job has nothing left to do.
+  const deadlineJobs = sorted.filter(({ job, wait }) => job.id !== wait.eventId).map(({ wait }) => wait.eventId)
+  if (deadlineJobs.length > 0) await options.queue.cancel(tx, 'sluice-finish', deadlineJobs)
+  await options.queue.complete(
+    tx,
+    'sluice-finish',
+    sorted.map(({ job }) => ({ id: job.id, claim: job.claim })),
+  )
+}
+
+function toEvent(options: FinishWaitOptions, { wait, end }: Finished): NewEvent & { readonly event_id: string } {
+  const { type, ...data } = end
+  const waitingFor = { cluster: wait.cluster, kind: wait.kind, namespace: wait.namespace, name: wait.name }
+  const payload = 'reason' in data ? { waiting_for: { ...waitingFor, reason: data.reason } } : data
+  return {
+    event_id: uuidv7(),
+    task_id: wait.taskId,
+    tenant_id: wait.tenant,
+    type,
+    actor: options.workerId,
+    payload: { attempt: wait.attempt, ...payload },
+  }
+}
+
+function timedOutProblem(wait: FinishingWait, last: string) {
+  const detail = `${wait.kind} ${wait.name} was not ready at the deadline (last: ${last}). What was asked of the cluster goes on there.`
+  return taskProblem({ code: 'timed_out', detail, retryable: false })
+}
+
+function cancelledProblem(wait: FinishingWait) {
+  const detail = `Cancelled by ${wait.cancelRequestedBy} while waiting for ${wait.kind} ${wait.name}. The change was made and goes on in cluster ${wait.cluster}.`
+  return taskProblem({ code: 'cancelled', detail, retryable: false })
+}

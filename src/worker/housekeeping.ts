@@ -1,0 +1,77 @@
+import type { Database } from '../database/database.ts'
+import type { SignalSender } from '../database/signals.ts'
+import type { Logger } from '../platform/logger.ts'
+import type { Queue } from '../queue/queue.ts'
+import type { Outcome } from './outcome.ts'
+import { deleteExpiredKeys, listOverdue, makeEventPartitions, type OverdueTask } from './overdue.sql.ts'
+import { cancelledOutcome, isStale, timedOut } from './run-task.ts'
+import { appendEvents } from './settle.sql.ts'
+
+export interface HousekeepingOptions {
+  readonly database: Database
+  readonly queue: Queue
+  readonly signals: SignalSender
+  readonly logger: Logger
+  readonly workerId: string
+  /** Milliseconds after its deadline in which a live worker ends its own task. */
+  readonly graceMs: number
+}
+
+/** Ends tasks whose deadline passed while no worker was there to see it. */
+export async function endOverdue(options: HousekeepingOptions): Promise<number> {
+  const overdue = await options.database.transaction({ role: 'sluice_worker' }, (tx) =>
+    listOverdue(tx, options.graceMs),
+  )
+  let ended = 0
+  for (const task of overdue) {
+    const outcome = timedOut(
+      'The deadline passed; the worker that ran the task did not end it. What became of the change is unknown.',
+    )
+    if (await endFromOutside(options, task, outcome)) ended++
+  }
+  return ended
+}
+
+/** Ends a task that somebody asked to cancel and that waits for its next attempt. */
+export function endCancelled(
+  options: HousekeepingOptions,
+  task: Pick<OverdueTask, 'taskId' | 'tenant' | 'class' | 'attempt'> & { readonly cancelRequestedBy: string },
+): Promise<boolean> {
+  return endFromOutside(options, task, cancelledOutcome(task))
+}
+
+// Not by the attempt's own worker: the engine's claim is unknown here, so the job is cancelled whoever holds it, and
+// the log fences: the event carries the attempt that was seen.
+async function endFromOutside(
+  options: HousekeepingOptions,
+  task: Pick<OverdueTask, 'taskId' | 'tenant' | 'class' | 'attempt'>,
+  outcome: Extract<Outcome, { kind: 'timed_out' | 'cancelled' }>,
+): Promise<boolean> {
+  try {
+    await options.database.transaction({ role: 'sluice_worker' }, async (tx) => {
+      await appendEvents(tx, [
+        {
+          task_id: task.taskId,
+          tenant_id: task.tenant,
+          type: `task.${outcome.kind}`,
+          actor: options.workerId,
+          payload: { attempt: task.attempt, error: outcome.error },
+        },
+      ])
+      await options.queue.cancel(tx, task.class === 'short' ? 'sluice-short' : 'sluice-long', [task.taskId])
+    })
+  } catch (error) {
+    if (isStale(error)) return false
+    throw error
+  }
+  options.signals.send('events')
+  return true
+}
+
+/** Upkeep that any worker may do at any time. */
+export async function tidy(options: HousekeepingOptions): Promise<void> {
+  await options.database.transaction({ role: 'sluice_worker' }, async (tx) => {
+    await deleteExpiredKeys(tx)
+    await makeEventPartitions(tx)
+  })
+}

@@ -1,0 +1,246 @@
+import { toWireId } from '../contract/ids.ts'
+import type { Database } from '../database/database.ts'
+import type { Cluster } from '../kubernetes/cluster.ts'
+import type { Operation, PerformContext, Progress } from '../operations/define-operation.ts'
+import type { OperationRegistry } from '../operations/registry.ts'
+import type { Logger } from '../platform/logger.ts'
+import { type ClaimedJob, LostClaimError, type QueueName } from '../queue/queue.ts'
+import { AttemptAborted } from './abort-reason.ts'
+import { type Attempt, startAttempts } from './attempt.sql.ts'
+import { backoffMs, taskProblem, toFailure } from './failure.ts'
+import type { Outcome } from './outcome.ts'
+import type { RunningAttempts } from './running-attempts.ts'
+import type { SettledAttempt, Settler } from './settle.ts'
+
+export interface RunTaskOptions {
+  readonly database: Database
+  readonly operations: OperationRegistry
+  readonly settler: Settler
+  readonly running: RunningAttempts
+  readonly logger: Logger
+  readonly workerId: string
+  readonly random: () => number
+  /** Milliseconds that a handler gets to end after its signal fired, before its outcome is written without it. */
+  readonly graceMs: number
+  cluster(name: string): Cluster
+  /** Called for each progress report; writes it in its own time. */
+  onProgress(attempt: SettledAttempt, progress: Progress): void
+  /** Called after `task.started` has been committed. */
+  onStarted(): void
+}
+
+/** Starts a batch of claimed jobs, and runs and settles each on its own. Returns the ids to hand out again. */
+export async function runTasks(
+  options: RunTaskOptions,
+  queue: QueueName,
+  jobs: readonly ClaimedJob[],
+): Promise<readonly string[]> {
+  const attempts = await startAll(options, jobs)
+  options.onStarted()
+  const again = await Promise.all(
+    attempts.map(async (attempt) => {
+      const job = jobs.find(({ id }) => id === attempt.taskId)
+      if (!job) return undefined
+      return (await runOne(options, { queue, job, attempt })) ? undefined : job.id
+    }),
+  )
+  return again.filter((id) => id !== undefined)
+}
+
+async function startAll(options: RunTaskOptions, jobs: readonly ClaimedJob[]): Promise<Attempt[]> {
+  const start = (claimed: readonly ClaimedJob[]) =>
+    options.database.transaction({ role: 'sluice_worker' }, (tx) =>
+      startAttempts(
+        tx,
+        claimed.map(({ id, eventId, claim }) => ({ task_id: id, event_id: eventId, claim })),
+        options.workerId,
+      ),
+    )
+  try {
+    return await start(jobs)
+  } catch (error) {
+    // One of them ended between the look and the insert: each is tried alone, and that one is left out.
+    if (jobs.length === 1) {
+      if (isStale(error)) return []
+      throw error
+    }
+    const attempts: Attempt[] = []
+    for (const job of jobs) attempts.push(...(await startAll(options, [job])))
+    return attempts
+  }
+}
+
+interface Run {
+  readonly queue: QueueName
+  readonly job: ClaimedJob
+  readonly attempt: Attempt
+}
+
+/** True when the task was settled, or is somebody else's now; false to have the engine hand it out again. */
+async function runOne(options: RunTaskOptions, { queue, job, attempt }: Run): Promise<boolean> {
+  const { taskId, tenant } = attempt
+  const settled: SettledAttempt = {
+    taskId,
+    tenant,
+    attempt: attempt.attempt,
+    queue,
+    job: { id: job.id, claim: job.claim },
+  }
+  const log = { taskId: toWireId('task', taskId), operation: attempt.operation, attempt: attempt.attempt }
+  const outcome = await decide(options, { job, attempt, settled })
+  try {
+    if (outcome) await settlePersistently(options, settled, outcome)
+    return true
+  } catch (error) {
+    if (isStale(error)) {
+      options.logger.info('attempt was taken over; its outcome was not written', { ...log, outcome: outcome?.kind })
+      return true
+    }
+    options.logger.error('outcome could not be written; the job will run again', { ...log, error })
+    return false
+  }
+}
+
+interface Decision {
+  readonly job: ClaimedJob
+  readonly attempt: Attempt
+  readonly settled: SettledAttempt
+}
+
+/** What became of the attempt; undefined when it is no longer ours to say. */
+async function decide(options: RunTaskOptions, { job, attempt, settled }: Decision): Promise<Outcome | undefined> {
+  if (attempt.cancelRequestedBy !== undefined && attempt.cancelRequestedBy !== null) return cancelledOutcome(attempt)
+  if (attempt.remainingMs <= 0) return timedOut('The deadline passed before this attempt could start.')
+  const operation = options.operations.get(attempt.operation)
+  // A rolling upgrade: a newer worker will know it. Handed back, not failed.
+  if (!operation) {
+    const detail = `This worker does not know the operation ${attempt.operation}; another one may.`
+    const error = taskProblem({ code: 'unknown_operation', detail, retryable: true })
+    return { kind: 'retrying', error, retryInMs: 10_000, burned: false }
+  }
+  const run = options.running.start(attempt.taskId, job.signal)
+  const deadline = setTimeout(() => run.abort('deadline'), Math.min(attempt.remainingMs, 2 ** 31 - 1))
+  const ended = new AbortController()
+  try {
+    const performing = perform(options, { operation, attempt, settled, signal: run.signal })
+    return await Promise.race([performing, afterGrace(options, { attempt, signal: run.signal, ended: ended.signal })])
+  } finally {
+    clearTimeout(deadline)
+    ended.abort()
+    run.end()
+  }
+}
+
+interface Performing {
+  readonly operation: Operation
+  readonly attempt: Attempt
+  readonly settled: SettledAttempt
+  readonly signal: AbortSignal
+}
+
+async function perform(
+  options: RunTaskOptions,
+  { operation, attempt, settled, signal }: Performing,
+): Promise<Outcome | undefined> {
+  const context: PerformContext = {
+    taskId: toWireId('task', attempt.taskId),
+    retryOf: attempt.retryOf ? toWireId('task', attempt.retryOf) : undefined,
+    tenant: attempt.tenant,
+    attempt: attempt.attempt,
+    signal,
+    cluster: (name) => options.cluster(name),
+    report: (progress) => {
+      if (!signal.aborted) options.onProgress(settled, progress)
+    },
+  }
+  try {
+    return await operation.perform(context, operation.input.parse(attempt.input))
+  } catch (error) {
+    return signal.aborted ? abortedOutcome(attempt, signal) : failedOutcome(options, attempt, error)
+  }
+}
+
+function failedOutcome(options: RunTaskOptions, attempt: Attempt, error: unknown): Outcome {
+  const { problem, retryAfterMs } = toFailure(error)
+  if (!problem.retryable) return { kind: 'failed', error: problem, deadLettered: false }
+  if (attempt.burned >= attempt.maxAttempts) {
+    const detail = `${problem.detail} (attempt ${attempt.burned} of ${attempt.maxAttempts}; none is left)`
+    return { kind: 'failed', error: { ...problem, detail, retryable: false }, deadLettered: true }
+  }
+  const retryInMs = Math.max(retryAfterMs ?? 0, backoffMs(attempt.burned, options.random))
+  return { kind: 'retrying', error: problem, retryInMs, burned: true }
+}
+
+// A handler that ignores its signal is fenced: its outcome is written without it, and its slot is free again.
+function afterGrace(
+  options: RunTaskOptions,
+  { attempt, signal, ended }: { attempt: Attempt; signal: AbortSignal; ended: AbortSignal },
+): Promise<Outcome | undefined> {
+  return new Promise((resolve) => {
+    const startGrace = () => {
+      const timer = setTimeout(() => {
+        const log = { taskId: toWireId('task', attempt.taskId), operation: attempt.operation }
+        options.logger.warn('handler ignored its signal; settled without it', log)
+        resolve(abortedOutcome(attempt, signal))
+      }, options.graceMs)
+      ended.addEventListener('abort', () => clearTimeout(timer), { once: true })
+    }
+    signal.addEventListener('abort', startGrace, { once: true })
+    ended.addEventListener('abort', () => signal.removeEventListener('abort', startGrace), { once: true })
+  })
+}
+
+function abortedOutcome(attempt: Attempt, signal: AbortSignal): Outcome | undefined {
+  // Every abort of a run goes through `RunningAttempts`, which gives no other reason.
+  const { why } = signal.reason as AttemptAborted
+  switch (why) {
+    case 'deadline':
+      return timedOut('The deadline passed while the change was being made; what became of it is unknown.')
+    case 'cancel':
+      return cancelledOutcome(attempt)
+    case 'shutdown': {
+      const detail = 'The worker was shut down; another one takes the task over.'
+      return {
+        kind: 'retrying',
+        error: taskProblem({ code: 'handed_back', detail, retryable: true }),
+        retryInMs: 0,
+        burned: false,
+      }
+    }
+    case 'lost':
+      return undefined
+  }
+}
+
+export function timedOut(detail: string): Extract<Outcome, { kind: 'timed_out' }> {
+  return { kind: 'timed_out', error: taskProblem({ code: 'timed_out', detail, retryable: false }) }
+}
+
+export function cancelledOutcome(attempt: {
+  readonly cancelRequestedBy?: string | undefined
+}): Extract<Outcome, { kind: 'cancelled' }> {
+  const by = attempt.cancelRequestedBy ? ` by ${attempt.cancelRequestedBy}` : ''
+  const detail = `Cancelled${by} while it ran. What was already asked of the cluster goes on there.`
+  return { kind: 'cancelled', error: taskProblem({ code: 'cancelled', detail, retryable: false }) }
+}
+
+// The outcome is known and the effect has happened: a database that is away for a moment must not lose it.
+async function settlePersistently(options: RunTaskOptions, attempt: SettledAttempt, outcome: Outcome): Promise<void> {
+  const delaysMs = [100, 400, 1_600]
+  for (let tries = 0; ; tries++) {
+    try {
+      return await options.settler.settle(attempt, outcome)
+    } catch (error) {
+      const delay = delaysMs[tries]
+      if (isStale(error) || delay === undefined) throw error
+      await new Promise((resolve) => setTimeout(resolve, delay))
+    }
+  }
+}
+
+/** Somebody else settled the task, or runs it now. */
+export function isStale(error: unknown): boolean {
+  if (error instanceof LostClaimError) return true
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return code === 'SL001' || code === 'SL002'
+}

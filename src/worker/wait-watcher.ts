@@ -1,0 +1,180 @@
+import { v5 as uuidv5 } from 'uuid'
+import type { Database } from '../database/database.ts'
+import type { SignalSender } from '../database/signals.ts'
+import type { KubernetesObject } from '../kubernetes/cluster.ts'
+import { createReadinessTracker, type ReadinessTracker } from '../kubernetes/readiness.ts'
+import type { WatchHub } from '../kubernetes/watch-hub.ts'
+import type { Logger } from '../platform/logger.ts'
+import type { Queue } from '../queue/queue.ts'
+import { pinOf } from './finish-wait.ts'
+import { finishJobAttempts } from './settle.ts'
+import { listOpenWaits, type OpenWait } from './waits.sql.ts'
+
+export interface WaitWatcherOptions {
+  readonly database: Database
+  readonly queue: Queue
+  readonly signals: SignalSender
+  readonly hub: WatchHub
+  readonly logger: Logger
+  /** Milliseconds between full scans of the open waits. @default 5_000 */
+  readonly scanMs?: number
+}
+
+/** Watches for every open wait, and brings the finish job of a decided one forward. */
+export interface WaitWatcher {
+  start(): void
+  /** Looks for new waits now. */
+  look(): void
+  /** Brings these waits forward, decided or not: somebody asked for it (a cancel). */
+  bringForward(eventIds: readonly string[]): void
+  /** How many waits are watched. */
+  readonly size: number
+  stop(): Promise<void>
+}
+
+const twinNamespace = '3f0a4f9e-5b0c-4d57-9f0e-0a6a1d3c7b52'
+
+/** The immediate twin of a finish job; every worker derives the same, and the engine keeps the first. */
+export const twinJobId = (eventId: string): string => uuidv5(eventId, twinNamespace)
+
+interface Watched {
+  readonly tracker: ReadinessTracker
+  unsubscribe(): void
+  recheck?: NodeJS.Timeout
+  decided?: true
+}
+
+export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
+  const watched = new Map<string, Watched>()
+  const decided = new Set<string>()
+  let newestSeen: Date | undefined
+  let flushing: Promise<void> | undefined
+  let scanning: Promise<void> | undefined
+  let lookAgain = false
+  let timer: NodeJS.Timeout | undefined
+  let stopped = false
+
+  const flush = async (): Promise<void> => {
+    while (decided.size > 0 && !stopped) {
+      const eventIds = [...decided].slice(0, 500)
+      for (const id of eventIds) decided.delete(id)
+      await insertTwins(options, eventIds)
+    }
+    flushing = undefined
+  }
+  const bringForward = (eventIds: readonly string[]): void => {
+    for (const id of eventIds) decided.add(id)
+    if (!flushing && !stopped) flushing = flush()
+  }
+
+  const drop = (eventId: string): void => {
+    const entry = watched.get(eventId)
+    if (!entry) return
+    watched.delete(eventId)
+    clearTimeout(entry.recheck)
+    entry.unsubscribe()
+  }
+
+  const onObject = (wait: OpenWait, object: KubernetesObject | undefined): void => {
+    const entry = watched.get(wait.eventId)
+    if (!entry) return
+    clearTimeout(entry.recheck)
+    const readiness = entry.tracker.evaluate(object, Date.now())
+    if (readiness.state !== 'pending') {
+      entry.decided = true
+      bringForward([wait.eventId])
+      return
+    }
+    // A declared failure counts only after its grace: nothing may happen to the object meanwhile.
+    if (readiness.recheckAt !== undefined) {
+      entry.recheck = setTimeout(() => onObject(wait, object), readiness.recheckAt - Date.now()).unref()
+    }
+  }
+
+  const watch = (wait: OpenWait): void => {
+    const { cluster, apiVersion, kind, name, namespace } = wait
+    // Before subscribing: what the cache knows may come at once.
+    const entry: Watched = { tracker: createReadinessTracker(wait.rules, pinOf(wait)), unsubscribe: () => undefined }
+    watched.set(wait.eventId, entry)
+    const subscription = options.hub.subscribe(
+      { cluster, apiVersion, kind, name, ...(namespace !== null && { namespace }) },
+      (event) => {
+        // 'synced' without an object before it: the cache knows of none.
+        if (event.type === 'deleted') onObject(wait, undefined)
+        else if (event.type === 'synced') {
+          if (!event.found) onObject(wait, undefined)
+        } else onObject(wait, event.object)
+      },
+    )
+    entry.unsubscribe = () => subscription.unsubscribe()
+  }
+
+  const scan = async (full: boolean): Promise<void> => {
+    // Rows commit out of order: look back a little behind the newest one seen.
+    const since = full || !newestSeen ? undefined : new Date(newestSeen.getTime() - 10_000)
+    const open = await options.database.transaction({ role: 'sluice_worker' }, (tx) => listOpenWaits(tx, since))
+    if (stopped) return
+    for (const wait of open) {
+      const entry = watched.get(wait.eventId)
+      if (!entry) watch(wait)
+      // Still open: the twin could not be inserted. Once more; the engine drops one that it has seen.
+      else if (full && entry.decided) bringForward([wait.eventId])
+      if (!newestSeen || wait.createdAt > newestSeen) newestSeen = wait.createdAt
+    }
+    if (!full) return
+    const ids = new Set(open.map((wait) => wait.eventId))
+    for (const eventId of [...watched.keys()]) if (!ids.has(eventId)) drop(eventId)
+  }
+
+  const look = (full: boolean): void => {
+    if (stopped) return
+    if (scanning) {
+      lookAgain = true
+      return
+    }
+    scanning = scan(full)
+      .catch((error: unknown) => options.logger.warn('open waits could not be read; looking again soon', { error }))
+      .finally(() => {
+        scanning = undefined
+        if (!lookAgain) return
+        lookAgain = false
+        look(false)
+      })
+  }
+
+  return {
+    start: () => {
+      look(true)
+      timer = setInterval(() => look(true), options.scanMs ?? 5_000)
+    },
+    look: () => look(false),
+    bringForward,
+    get size() {
+      return watched.size
+    },
+    stop: async () => {
+      stopped = true
+      clearInterval(timer)
+      await Promise.all([scanning, flushing])
+      for (const eventId of [...watched.keys()]) drop(eventId)
+    },
+  }
+}
+
+async function insertTwins(options: WaitWatcherOptions, eventIds: readonly string[]): Promise<void> {
+  const twins = eventIds.map((eventId) => ({
+    id: twinJobId(eventId),
+    eventId,
+    maxAttempts: finishJobAttempts,
+    expireInMs: 120_000,
+  }))
+  try {
+    await options.database.transaction({ role: 'sluice_worker' }, (tx) =>
+      options.queue.insert(tx, 'sluice-finish', twins),
+    )
+    options.signals.send('finish')
+  } catch (error) {
+    // The next full scan tries again; behind it stands the deadline's own job.
+    options.logger.warn('finish jobs could not be brought forward', { count: eventIds.length, error })
+  }
+}

@@ -1,0 +1,70 @@
+import { sql } from 'kysely'
+import type { Transaction } from '../database/database.ts'
+import type { ReadinessRules } from '../kubernetes/readiness.ts'
+
+/** A parked task, as the watch and the finish job see it. */
+export interface OpenWait {
+  readonly taskId: string
+  readonly tenant: string
+  readonly eventId: string
+  readonly attempt: number
+  readonly park: number
+  readonly cluster: string
+  readonly apiVersion: string
+  readonly kind: string
+  readonly namespace: string | null
+  readonly name: string
+  readonly uid: string | null
+  readonly generation: number | null
+  readonly resourceVersion: string | null
+  readonly rules: ReadinessRules
+  readonly createdAt: Date
+}
+
+const columns = sql`w.task_id as "taskId", w.tenant_id as tenant, w.event_id as "eventId", w.attempt, w.park, w.cluster,
+  w.api_version as "apiVersion", w.kind, w.namespace, w.name, w.uid, w.generation::float8 as generation,
+  w.resource_version as "resourceVersion", w.rules,
+  w.created_at as "createdAt"`
+
+/** Every open wait, or those parked since a time. */
+export async function listOpenWaits(tx: Transaction, since: Date | undefined): Promise<OpenWait[]> {
+  const { rows } = await sql<OpenWait>`
+    select ${columns} from sluice.waits w where ${since ?? null}::timestamptz is null or w.created_at >= ${since ?? null}`.execute(
+    tx,
+  )
+  return rows
+}
+
+/** An open wait with what its finish needs. */
+export interface FinishingWait extends OpenWait {
+  readonly operation: string
+  readonly input: unknown
+  readonly cancelRequestedBy: string | null
+  /** Milliseconds left until the deadline; zero or less when it has passed. */
+  readonly remainingMs: number
+}
+
+/** The waits that these finish jobs are about. One that is missing was finished, or parked again, by another job. */
+export async function findWaits(tx: Transaction, eventIds: readonly string[]): Promise<FinishingWait[]> {
+  const { rows } = await sql<FinishingWait>`
+    select ${columns}, t.operation, e.payload->'input' as input, t.cancel_requested_by as "cancelRequestedBy",
+      (extract(epoch from w.deadline_at - clock_timestamp()) * 1000)::float8 as "remainingMs"
+    from sluice.waits w
+    join sluice.tasks t on t.task_id = w.task_id
+    join sluice.domain_events e on e.task_id = t.task_id and e.event_id = t.request_event_id
+    where w.event_id = any(${eventIds}::uuid[]) and t.status = 'WAITING' and t.attempt = w.attempt`.execute(tx)
+  return rows
+}
+
+/** Points a wait at its next finish job. */
+export async function parkAgain(
+  tx: Transaction,
+  wait: { readonly taskId: string; readonly eventId: string; readonly park: number },
+): Promise<Date> {
+  const { rows } = await sql<{ deadline_at: Date }>`
+    update sluice.waits set event_id = ${wait.eventId}::uuid, park = ${wait.park}::int, created_at = clock_timestamp()
+    where task_id = ${wait.taskId}::uuid returning deadline_at`.execute(tx)
+  const deadline = rows[0]?.deadline_at
+  if (!deadline) throw new Error(`task ${wait.taskId} no longer waits`)
+  return deadline
+}

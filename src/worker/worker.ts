@@ -1,0 +1,171 @@
+import type { Database } from '../database/database.ts'
+import type { SignalListener, SignalSender } from '../database/signals.ts'
+import type { Cluster, KubernetesObject } from '../kubernetes/cluster.ts'
+import type { WatchHub } from '../kubernetes/watch-hub.ts'
+import type { OperationRegistry } from '../operations/registry.ts'
+import type { Logger } from '../platform/logger.ts'
+import type { Queue, WorkHandle } from '../queue/queue.ts'
+import { endDeadLetters } from './dead-letter.ts'
+import { finishWaits } from './finish-wait.ts'
+import { endCancelled, endOverdue, tidy } from './housekeeping.ts'
+import { listCancelling } from './overdue.sql.ts'
+import { createProgressWriter } from './progress-writer.ts'
+import { createRunningAttempts } from './running-attempts.ts'
+import { runTasks, type RunTaskOptions } from './run-task.ts'
+import { createSettler } from './settle.ts'
+import { createWaitWatcher, type WaitWatcher } from './wait-watcher.ts'
+import type { FinishingWait } from './waits.sql.ts'
+
+export interface WorkerOptions {
+  readonly database: Database
+  readonly queue: Queue
+  readonly signals: SignalSender
+  readonly listener: SignalListener
+  readonly operations: OperationRegistry
+  readonly hub: WatchHub
+  readonly logger: Logger
+  readonly workerId: string
+  /** Long tasks at once, and short ones per batch: 1 to 10. @default 10 */
+  readonly slots?: number
+  /** Milliseconds that a handler gets to end after its signal fired. @default 5_000 */
+  readonly graceMs?: number
+  readonly random?: () => number
+  cluster(name: string): Cluster
+  diagnose(wait: FinishingWait, object: KubernetesObject, signal: AbortSignal): Promise<string | undefined>
+}
+
+export interface Worker {
+  start(): Promise<void>
+  /** Takes no more jobs, lets those in hand end for up to `drainMs`, hands the rest back. @default 20_000 */
+  stop(drainMs?: number): Promise<void>
+  readonly waits: Pick<WaitWatcher, 'size'>
+}
+
+const finishBatch = 50
+const scanMs = 1_000
+const overdueScanMs = 5_000
+const tidyMs = 60_000
+
+/** One process's worker: takes jobs, runs operations, settles outcomes, watches for what they wait for. */
+export function createWorker(options: WorkerOptions): Worker {
+  const { database, queue, signals, logger, workerId } = options
+  const slots = checkedSlots(options.slots ?? 10)
+  const graceMs = options.graceMs ?? 5_000
+  const running = createRunningAttempts()
+  const settler = createSettler({ database, queue, signals, workerId })
+  const progress = createProgressWriter({ database, signals, logger, workerId })
+  const watcher = createWaitWatcher({ database, queue, signals, hub: options.hub, logger })
+  const housekeeping = { database, queue, signals, logger, workerId, graceMs: graceMs + 2_000 }
+  const runOptions: RunTaskOptions = {
+    ...options,
+    running,
+    graceMs,
+    random: options.random ?? Math.random,
+    settler: {
+      settle: async (attempt, outcome) => {
+        await progress.flush(attempt)
+        await settler.settle(attempt, outcome)
+      },
+    },
+    onProgress: (attempt, report) => progress.report(attempt, report),
+    onStarted: () => signals.send('events'),
+  }
+  const handles: WorkHandle[] = []
+  const background = createBackground(logger)
+
+  const lookForCancels = async (): Promise<void> => {
+    const cancelling = await database.transaction({ role: 'sluice_worker' }, listCancelling)
+    const waiting: string[] = []
+    for (const task of cancelling) {
+      if (task.status === 'RUNNING') running.cancel(task.taskId)
+      else if (task.status === 'RETRYING') await endCancelled(housekeeping, task)
+      else if (task.eventId) waiting.push(task.eventId)
+    }
+    watcher.bringForward(waiting)
+  }
+
+  return {
+    waits: watcher,
+    start: async () => {
+      const short = await queue.work('sluice-short', { workers: 1, batchSize: slots }, (jobs) =>
+        runTasks(runOptions, 'sluice-short', jobs),
+      )
+      const long = await queue.work('sluice-long', { workers: slots, batchSize: 1 }, (jobs) =>
+        runTasks(runOptions, 'sluice-long', jobs),
+      )
+      const finish = await queue.work('sluice-finish', { workers: 1, batchSize: finishBatch }, (jobs) =>
+        finishWaits({ ...options, lookMs: 15_000 }, jobs),
+      )
+      const dead = await queue.work('sluice-dead', { workers: 1, batchSize: 10 }, (jobs) =>
+        endDeadLetters(options, jobs),
+      )
+      handles.push(short, long, finish, dead)
+      options.listener.on('short', short.wake)
+      options.listener.on('long', long.wake)
+      options.listener.on('finish', finish.wake)
+      options.listener.on('dead', dead.wake)
+      options.listener.on('waits', watcher.look)
+      options.listener.on('cancel', () => background.run('cancel', lookForCancels))
+      watcher.start()
+      background.every(scanMs, 'cancel', lookForCancels)
+      background.every(overdueScanMs, 'overdue', () => endOverdue(housekeeping))
+      background.every(tidyMs, 'tidy', () => tidy(housekeeping))
+    },
+    stop: async (drainMs = 20_000) => {
+      const stopping = Promise.all(handles.map((handle) => handle.stop()))
+      const drain = setTimeout(() => running.abortAll('shutdown'), drainMs)
+      await stopping
+      clearTimeout(drain)
+      await background.stop()
+      await watcher.stop()
+    },
+  }
+}
+
+function checkedSlots(slots: number): number {
+  if (Number.isInteger(slots) && slots >= 1 && slots <= 10) return slots
+  throw new Error(
+    `A worker has 1 to 10 slots, not ${slots}: waits hold none, so ten serve thousands of tasks. Start more processes for more work at once.`,
+  )
+}
+
+interface Background {
+  every(intervalMs: number, name: string, work: () => Promise<unknown>): void
+  /** Runs now; while one is under way, once more after it. */
+  run(name: string, work: () => Promise<unknown>): void
+  stop(): Promise<void>
+}
+
+/** Work that nobody awaits: never twice at once, its errors logged, ended by `stop`. */
+function createBackground(logger: Logger): Background {
+  const timers: NodeJS.Timeout[] = []
+  const underWay = new Map<string, Promise<void>>()
+  const again = new Set<string>()
+  let stopped = false
+  const run = (name: string, work: () => Promise<unknown>): void => {
+    if (stopped) return
+    if (underWay.has(name)) {
+      again.add(name)
+      return
+    }
+    const ended = work()
+      .then(() => undefined)
+      .catch((error: unknown) => logger.warn('background work failed; it runs again', { work: name, error }))
+      .finally(() => {
+        underWay.delete(name)
+        if (again.delete(name)) run(name, work)
+      })
+    underWay.set(name, ended)
+  }
+  return {
+    run,
+    every: (intervalMs, name, work) => {
+      timers.push(setInterval(() => underWay.has(name) || run(name, work), intervalMs))
+    },
+    stop: async () => {
+      stopped = true
+      timers.forEach(clearInterval)
+      await Promise.all(underWay.values())
+    },
+  }
+}
