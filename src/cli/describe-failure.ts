@@ -19,7 +19,7 @@ export function describeFailure(error: unknown, databaseUrl: string | undefined)
     return `The PostgreSQL of DATABASE_URL (${hostOf(databaseUrl)}) refuses the connection (${error.message}).`
   }
   // Node's codes and PostgreSQL's are in capitals; words in small letters are ours, with a message for people.
-  if (/^[a-z]+(_[a-z]+)+$/.test(details.code)) return error.message
+  if (/^[a-z_]+$/.test(details.code)) return error.message
   return `Sluice failed: ${error.message.split('\n')[0] || error.name}`
 }
 

@@ -1,9 +1,8 @@
-import type { SluiceClient } from '../client/index.ts'
-import { isPassing } from '../client/index.ts'
+import { ageOf, duration, isPassing, shortTarget, type SluiceClient } from '../client/index.ts'
 import type { TaskEvent } from '../contract/event.ts'
 import type { Task } from '../contract/task.ts'
 import { exitCodes, InterruptedError, paint, printJson, printLine, type Terminal } from './output.ts'
-import { ageOf, duration, paintStatus, shortTarget, taskDetail } from './task-text.ts'
+import { paintStatus, taskDetail } from './task-text.ts'
 
 /** Why a task waits can change without an event (its place in the queue), so it is asked for anew this often. */
 const refreshMs = 2000

@@ -1,24 +1,30 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
+import { addClientCommands, processTerminal } from './client-commands.ts'
 import { describeFailure, describeStack } from './describe-failure.ts'
+import { addMigrateCommand } from './migrate.ts'
 import { addStartCommand } from './start.ts'
 import { UsageError } from './usage-error.ts'
 
 /**
  * The `sluice` command.
  * @param args what stands behind `sluice` on the command line
- * @returns the exit code: 0 done, 1 failed, 2 used wrongly
+ * @returns the exit code: 0 done, 1 failed, 2 used wrongly, 3 the server does not answer, 130 interrupted
  */
 export async function runCli(args: readonly string[]): Promise<number> {
-  // A reader that went away (`sluice … | head -1`) is no failure of ours.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
   let exitCode = 0
   const program = new Command('sluice')
     .description('Every change is a task: accepted, run, waited on, and seen')
     .version(readVersion(), '--version', 'print the version')
     .helpOption('--help', 'print this help')
     .exitOverride()
-  addStartCommand(program, (code) => (exitCode = code))
+  const setExitCode = (code: number) => {
+    exitCode = code
+  }
+  const terminal = { ...processTerminal(), setExitCode }
+  addStartCommand(program, setExitCode)
+  addMigrateCommand(program, terminal)
+  addClientCommands(program, terminal)
   try {
     await program.parseAsync(args, { from: 'user' })
     return exitCode

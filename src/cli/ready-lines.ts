@@ -41,7 +41,7 @@ function curlLine(options: StartOptions, { url, oneTimeCode, freshName }: Ready)
 function submitLine(options: StartOptions, { url, freshName }: Ready): string {
   return [
     `npx sluice submit project.create --input name=${freshName}-2 --input organization=acme --wait`,
-    ...(url === 'http://127.0.0.1:8080' ? [] : [`--server ${url}`]),
+    ...(url === 'http://127.0.0.1:8080' ? [] : [`--url ${url}`]),
     ...(options.dataDir === resolve('.sluice') ? [] : [`--data ${quote(options.dataDir)}`]),
   ].join(' ')
 }

@@ -4,6 +4,7 @@ import { describeFailure, describeStack } from './describe-failure.ts'
 import { keepDevelopmentTokens } from './development-tokens.ts'
 import type { DevelopmentTokens } from './development-tokens.ts'
 import type { EmbeddedPostgres, EmbeddedPostgresOptions } from './embedded-postgres/start-embedded-postgres.ts'
+import type { Logger } from '../platform/logger.ts'
 import { checkCanListen, describeListenError } from './listen-check.ts'
 import { openSimulatedCluster } from './open-simulated-cluster.ts'
 import type { OpenSimulatedCluster, StartSimulatedCluster } from './open-simulated-cluster.ts'
@@ -18,11 +19,14 @@ export interface SluiceOptions {
   readonly databaseUrl: string
   readonly poolMax: number
   readonly slots: number
-  readonly kubeconfig: { readonly path: string; readonly context?: string }
+  /** A path. */
+  readonly kubeconfig: string
+  readonly context: string | undefined
   readonly simulated: boolean
   readonly devTokens?: DevelopmentTokens
   readonly oneTimeCode?: string
   readonly dataDir: string
+  readonly logger: Logger
 }
 
 /** What a start is made of; tests bring their own. */
@@ -30,6 +34,7 @@ export interface StartParts {
   startPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres>
   readonly startSimulatedCluster: StartSimulatedCluster
   startSluice(options: SluiceOptions): Promise<{ readonly url: string; stop(): Promise<void> }>
+  readonly logger: Logger
   print(text: string): void
   complain(text: string): void
 }
@@ -86,8 +91,9 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
   const { role, host, port, poolMax, slots, dataDir } = options
   const sluice = await parts
     .startSluice({
-      ...{ role, host, port, poolMax, slots, dataDir, databaseUrl },
-      kubeconfig: options.kubeconfig ?? { path: kubeconfigPath },
+      ...{ role, host, port, poolMax, slots, dataDir, databaseUrl, logger: parts.logger },
+      kubeconfig: kubeconfigPath,
+      context: options.kubeconfig?.context,
       simulated: options.kubeconfig === undefined,
       ...(devTokens !== undefined && { devTokens }),
       ...(oneTimeCode !== undefined && { oneTimeCode }),

@@ -1,10 +1,13 @@
 import type { Command } from 'commander'
+import { logLevels, type LogLevel } from '../platform/logger.ts'
+import { createPinoLogger } from '../platform/adapters/pino/pino-logger.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/start-embedded-postgres.ts'
 import { runStart } from './run-start.ts'
 import type { StartParts } from './run-start.ts'
 import { parseStartOptions } from './start-options.ts'
-import type { StartFlags } from './start-options.ts'
+import type { StartFlags, StartOptions } from './start-options.ts'
 import { collectStopRequests } from './stop-requests.ts'
+import { UsageError } from './usage-error.ts'
 
 const afterHelp = `
 Variables:
@@ -12,6 +15,7 @@ Variables:
   KUBECONFIG       a cluster to use instead of the simulated one
   SLUICE_PORT      as --port
   SLUICE_DATA_DIR  as --data
+  SLUICE_LOG_LEVEL debug, info, warn or error (default: info; embedded PostgreSQL: warn)
   SLUICE_DEBUG=1   shows the stack of a failure
 `
 
@@ -34,16 +38,38 @@ export function addStartCommand(program: Command, end: (exitCode: number) => voi
 
 async function start(flags: StartFlags): Promise<number> {
   const options = parseStartOptions(flags, process.env)
+  const level = parseLogLevel(process.env['SLUICE_LOG_LEVEL'], options)
+  ignoreClosedOutput()
   const requests = collectStopRequests((exitCode) => process.exit(exitCode))
   try {
-    return await runStart(options, parts, requests.signal)
+    return await runStart(
+      options,
+      { ...parts, logger: createPinoLogger({ level, destination: process.stderr }) },
+      requests.signal,
+    )
   } finally {
     requests.dispose()
   }
 }
 
+/** On a person's own machine the terminal stays quiet; beside a database that is not ours the lines go to whoever collects them. */
+function parseLogLevel(value: string | undefined, options: StartOptions): LogLevel {
+  if (value === undefined || value === '') return options.databaseUrl === undefined ? 'warn' : 'info'
+  const level = logLevels.find((known) => known === value)
+  if (level === undefined) throw new UsageError(`SLUICE_LOG_LEVEL must be ${logLevels.join(', ')}, not "${value}".`)
+  return level
+}
+
+/** A terminal that is closed, or a reader that has seen enough, must not cut an orderly stop short. */
+function ignoreClosedOutput(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.removeAllListeners('error')
+    stream.on('error', () => undefined)
+  }
+}
+
 // Loaded while PostgreSQL comes up: reading the modules takes as long as that.
-const parts: StartParts = {
+const parts: Omit<StartParts, 'logger'> = {
   startPostgres: startEmbeddedPostgres,
   async startSimulatedCluster(options) {
     const { startSimulatedCluster } = await import('../kubernetes/simulated/simulated-cluster.ts')

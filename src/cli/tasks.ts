@@ -1,11 +1,12 @@
 import { type Command, Option } from 'commander'
+import { ageOf, duration, shortTarget } from '../client/index.ts'
 import { taskStatuses, type TaskStatus } from '../contract/task-status.ts'
 import type { Task } from '../contract/task.ts'
 import { addConnectionOptions, connect, type ConnectionOptions } from './connection.ts'
 import { followTask } from './follow-task.ts'
 import { describeProblem, exitCodes, paint, printJson, printLine, runCommand, type Terminal } from './output.ts'
 import { wholeNumber } from './submit.ts'
-import { ageOf, duration, paintStatus, shortTarget, taskDetail } from './task-text.ts'
+import { paintStatus, taskDetail } from './task-text.ts'
 
 interface ListOptions extends ConnectionOptions {
   readonly status?: readonly TaskStatus[]

@@ -1,0 +1,115 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { parseStartOptions } from './start-options.ts'
+import type { StartFlags } from './start-options.ts'
+import { UsageError } from './usage-error.ts'
+
+const databaseUrl = 'postgres://sluice:secret@db.example:5432/sluice'
+let folder: string
+let kubeconfig: string
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sluice-options-'))
+  kubeconfig = join(folder, 'kubeconfig')
+  await writeFile(kubeconfig, '')
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+describe('what start does without being told', () => {
+  test('everything in one process, on this machine only, in .sluice', () => {
+    expect(parseStartOptions({}, {})).toEqual({
+      role: 'all',
+      host: '127.0.0.1',
+      loopback: true,
+      port: 8080,
+      dataDir: resolve('.sluice'),
+      databaseUrl: undefined,
+      kubeconfig: undefined,
+      poolMax: 20,
+      slots: 10,
+    })
+  })
+
+  test('a database of its own admits a bigger pool', () => {
+    expect(parseStartOptions({}, { DATABASE_URL: databaseUrl })).toMatchObject({ databaseUrl, poolMax: 50 })
+  })
+
+  test('an empty variable is none', () => {
+    const env = { DATABASE_URL: '', KUBECONFIG: '', SLUICE_PORT: '', SLUICE_DATA_DIR: '' }
+    expect(parseStartOptions({}, env)).toEqual(parseStartOptions({}, {}))
+  })
+})
+
+describe('flags and variables', () => {
+  test('a flag wins over its variable', () => {
+    const env = { SLUICE_PORT: '9000', SLUICE_DATA_DIR: '/var/a', KUBECONFIG: '/nowhere' }
+    expect(parseStartOptions({}, { ...env, KUBECONFIG: '' })).toMatchObject({ port: 9000, dataDir: '/var/a' })
+    expect(parseStartOptions({ port: '9001', data: '/var/b', kubeconfig }, env)).toMatchObject({
+      port: 9001,
+      dataDir: '/var/b',
+      kubeconfig: { path: kubeconfig },
+    })
+  })
+
+  test('KUBECONFIG may list files that do not all exist, as for kubectl', () => {
+    const path = `/nowhere${delimiter}${kubeconfig}`
+    expect(parseStartOptions({ context: 'staging' }, { KUBECONFIG: path }).kubeconfig).toEqual({
+      path,
+      context: 'staging',
+    })
+  })
+
+  test.each([
+    ['localhost', true],
+    ['127.0.0.2', true],
+    ['::1', true],
+    ['0.0.0.0', false],
+    ['192.168.0.7', false],
+    ['127.0.0.1.example.com', false],
+  ])('%s is loopback: %s', (host, loopback) => {
+    expect(parseStartOptions({ host }, {}).loopback).toBe(loopback)
+  })
+})
+
+describe('a mistake is one sentence', () => {
+  test.each<[string, StartFlags, NodeJS.ProcessEnv, RegExp]>([
+    ['port that is no number', { port: '80a' }, {}, /^--port must be a port between 0 and 65535, not "80a"\.$/],
+    ['port out of range', {}, { SLUICE_PORT: '70000' }, /^SLUICE_PORT must be .* not "70000"\.$/],
+    ['unknown role', { role: 'both' }, {}, /^--role must be all, api or worker, not "both"\.$/],
+    ['role alone without a database', { role: 'api' }, {}, /^--role api needs DATABASE_URL: .* could not share it\.$/],
+    ['empty host', { host: '' }, {}, /^--host must be an address/],
+    ['empty folder', { data: '' }, {}, /^--data must not be empty\.$/],
+    ['context without a kubeconfig', { context: 'a' }, {}, /^--context chooses a context of a kubeconfig: /],
+    [
+      'kubeconfig that is not there',
+      { kubeconfig: '/nowhere' },
+      {},
+      /^--kubeconfig names "\/nowhere", and there is no/,
+    ],
+    ['KUBECONFIG that is not there', {}, { KUBECONFIG: '/nowhere' }, /^KUBECONFIG names "\/nowhere", and there is no/],
+    [
+      'pool below its minimum',
+      { poolMax: '4' },
+      {},
+      /^--pool-max must be .* between 5 and 80 \(the embedded .*, not "4"\.$/,
+    ],
+    ['pool beyond the embedded server', { poolMax: '100' }, {}, /admits 100 connections in all\), not "100"\.$/],
+    [
+      'more slots than a process has',
+      { slots: '11' },
+      {},
+      /^--slots must be .* 1 and 10, not "11": a worker process runs/,
+    ],
+    ['no slot', { slots: '0' }, {}, /^--slots must be/],
+    ['another database', {}, { DATABASE_URL: 'mysql://x/y' }, /^DATABASE_URL must look like postgres:/],
+  ])('%s', (_name, flags, env, message) => {
+    expect(() => parseStartOptions(flags, env)).toThrow(UsageError)
+    expect(() => parseStartOptions(flags, env)).toThrow(message)
+  })
+
+  test('a wrong DATABASE_URL is not repeated: it may hold a password', () => {
+    expect(() => parseStartOptions({}, { DATABASE_URL: 'secret' })).toThrow(/^(?!.*secret)/)
+  })
+})
