@@ -2,7 +2,7 @@ import type { TaskEvent } from '../contract/event.ts'
 import { liveMessageSchema, type LiveMessage, type LiveRequest } from '../contract/live.ts'
 import type { Backoff } from './pause.ts'
 
-/** `connecting` until the first connection stands, `reconnecting` while a later one is sought. */
+/** `connecting` is the first try; `reconnecting` means that a try failed or a connection was lost. */
 export type LiveState = 'connecting' | 'open' | 'reconnecting' | 'stopped'
 
 export interface LiveSubscribeOptions {
@@ -110,7 +110,7 @@ export function createLiveConnection(options: LiveConnectionOptions): LiveConnec
     drop()
     if (state === 'stopped') return
     failures = stood ? 1 : failures + 1
-    if (state === 'open') setState('reconnecting')
+    setState('reconnecting')
     clearTimeout(retry)
     retry = setTimeout(connect, options.backoff(failures))
   }

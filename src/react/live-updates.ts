@@ -1,0 +1,113 @@
+import type { QueryClient } from '@tanstack/react-query'
+import type { LiveConnection, LiveState } from '../client/index.ts'
+import type { TaskEvent } from '../contract/event.ts'
+import { taskKeys } from './query-keys.ts'
+import { createRefresher } from './refresher.ts'
+
+/** Keeps the query cache in step with the server while it runs. The only place where live events are applied. */
+export interface LiveUpdates {
+  readonly state: LiveState
+  /** Calls back when `state` changes; the returned function ends that. */
+  subscribe(listener: () => void): () => void
+  /** Connects. After a `stop` it may be called again. */
+  start(): void
+  /** Closes the connection and stops refreshing; idempotent. */
+  stop(): void
+}
+
+export interface LiveUpdatesOptions {
+  readonly connect: () => LiveConnection
+  readonly queryClient: QueryClient
+  /** Milliseconds between two readings of the lists. @default 1000 */
+  readonly listIntervalMs?: number | undefined
+  /** Milliseconds between two readings of the tasks in view. @default 250 */
+  readonly detailIntervalMs?: number | undefined
+}
+
+export function createLiveUpdates(options: LiveUpdatesOptions): LiveUpdates {
+  const listeners = new Set<() => void>()
+  let live: LiveConnection | null = null
+  let state: LiveState = 'connecting'
+  let end = () => {}
+  const setState = (next: LiveState) => {
+    state = next
+    for (const listener of [...listeners]) listener()
+  }
+  return {
+    get state() {
+      return state
+    },
+    subscribe: (listener) => {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    start: () => {
+      if (live !== null) return
+      live = options.connect()
+      setState(live.state)
+      live.onStateChange(setState)
+      end = applyEvents(live, options)
+    },
+    stop: () => {
+      if (live === null) return
+      live.stop()
+      live = null
+      end()
+    },
+  }
+}
+
+/**
+ * An event says that a task moved, and the task as the server shows it (why it waits, its result) is then read again:
+ * no second copy of the projection's rules. The timeline is the events themselves, so there they are appended.
+ */
+function applyEvents(live: LiveConnection, options: LiveUpdatesOptions): () => void {
+  const { queryClient } = options
+  const moved = new Set<string>()
+  const lists = createRefresher({
+    intervalMs: options.listIntervalMs ?? 1000,
+    refresh: () => queryClient.invalidateQueries({ queryKey: taskKeys.lists }),
+  })
+  const details = createRefresher({
+    intervalMs: options.detailIntervalMs ?? 250,
+    refresh: async () => {
+      const ids = [...moved]
+      moved.clear()
+      await Promise.all(ids.map((id) => queryClient.invalidateQueries({ queryKey: taskKeys.detail(id) })))
+    },
+  })
+  const readAgain = () => void queryClient.invalidateQueries({ queryKey: taskKeys.all })
+  live.subscribe({
+    to: { kind: 'tasks' },
+    onEvent: (event) => {
+      lists.request()
+      if (event.task_id === null || !isCached(queryClient, event.task_id)) return
+      appendToTimeline(queryClient, event.task_id, event)
+      moved.add(event.task_id)
+      details.request()
+    },
+    // What was read before the subscription stood may have missed an event in between.
+    onReady: readAgain,
+    onReset: readAgain,
+  })
+  return () => {
+    lists.stop()
+    details.stop()
+  }
+}
+
+function isCached(queryClient: QueryClient, taskId: string): boolean {
+  const cache = queryClient.getQueryCache()
+  return [taskKeys.detail(taskId), taskKeys.timeline(taskId)].some((queryKey) => cache.find({ queryKey }) !== undefined)
+}
+
+function appendToTimeline(queryClient: QueryClient, taskId: string, event: TaskEvent): void {
+  const queryKey = taskKeys.timeline(taskId)
+  // A reading under way may have been answered before this event: its answer would overwrite what is appended here.
+  if (queryClient.isFetching({ queryKey, exact: true }) > 0) return void queryClient.invalidateQueries({ queryKey })
+  queryClient.setQueryData<TaskEvent[]>(queryKey, (events) => {
+    const last = events?.at(-1)
+    if (last === undefined || BigInt(last.seq) >= BigInt(event.seq)) return events
+    return [...(events ?? []), event]
+  })
+}
