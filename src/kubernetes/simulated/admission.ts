@@ -1,0 +1,61 @@
+import { checkRules } from './cel-rules.ts'
+import { invalidObject, type FieldError } from './field-error.ts'
+import { dropDefaultedNulls, dropNulls, applyDefaults, pruneUnknown } from './schema-pruning.ts'
+import { isObject, objectAt } from './json.ts'
+import type { KubernetesObject } from './kubernetes-object.ts'
+import { validateMetadata } from './name-rules.ts'
+import type { ResourceKind } from './resource-kind.ts'
+import { objectMeta } from './schema.ts'
+import { validateValue } from './schema-validation.ts'
+import { badRequest } from './status-error.ts'
+
+export type FieldValidation = 'Strict' | 'Warn' | 'Ignore'
+
+/**
+ * What the server does to every object before it keeps it: unknown fields go (or are refused), nulls go, defaults come.
+ * Changes the object.
+ */
+export function cleanObject(kind: ResourceKind, object: KubernetesObject): string[] {
+  dropNulls(object.metadata, objectMeta)
+  if (kind.custom) dropDefaultedNulls(object, kind.schema)
+  else dropNulls(object, kind.schema)
+  const unknown = pruneUnknown(object, kind.schema)
+  if (!kind.custom) refuseWrongTypes(kind, object)
+  applyDefaults(object, kind.schema)
+  return unknown
+}
+
+export function strictText(unknown: readonly string[]): string {
+  return `strict decoding error: ${unknown.map((field) => `unknown field ${JSON.stringify(field)}`).join(', ')}`
+}
+
+/** Typed kinds are decoded into their types first: what does not fit is 400, not 422. */
+function refuseWrongTypes(kind: ResourceKind, object: KubernetesObject): void {
+  const wrong = validateValue(object, kind.schema, '').find((error) => error.reason === 'FieldValueTypeInvalid')
+  if (wrong === undefined) return
+  throw badRequest(
+    `${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}: json: cannot unmarshal into field ${wrong.field}: ${wrong.message}`,
+  )
+}
+
+/** Every rule of the kind: metadata, schema, expressions, and what no schema can say. */
+export function validateObject(kind: ResourceKind, object: KubernetesObject, live: KubernetesObject | undefined): void {
+  const errors: FieldError[] = [...validateMetadata(object, kind.plural === 'namespaces' && kind.group === '')]
+  const { metadata: _, ...rest } = object
+  const { metadata: __, ...properties } = kind.schema.properties ?? {}
+  errors.push(...validateValue(rest, { ...kind.schema, properties }, ''))
+  // Expressions read fields of the right type only: a value that breaks the schema would break them as well.
+  if (errors.length === 0) errors.push(...checkRules(object, kind.schema, live))
+  if (errors.length === 0) errors.push(...(kind.hooks.validate?.(object, live) ?? []))
+  if (errors.length > 0) throw invalidObject(kind, object.metadata.name, errors)
+}
+
+/** Whether the object says something else than before, beside metadata and status. */
+export function statesOf(kind: ResourceKind, object: KubernetesObject): Record<string, unknown> {
+  const { metadata: _, status, ...rest } = object
+  return kind.statusSubresource || status === undefined || !isObject(status) ? rest : { ...rest, status }
+}
+
+export function hasSpec(object: KubernetesObject): boolean {
+  return objectAt(object, 'spec') !== undefined
+}

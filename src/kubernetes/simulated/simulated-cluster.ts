@@ -1,0 +1,235 @@
+import { stringify } from 'yaml'
+import { ApiServer } from './api-server.ts'
+import { Authorizer, type SimulatedRule, type SimulatedToken } from './authorization.ts'
+import { builtInKinds } from './built-in-kinds.ts'
+import { seededRandom, systemClock, type SimulatedClock } from './clock.ts'
+import { readIdentity, writeIdentity, type ClusterIdentity } from './cluster-folder.ts'
+import { controllers } from './controllers/all-controllers.ts'
+import { controllerDefaults, type ControllerOptions } from './controllers/controller.ts'
+import { ControllerRunner } from './controllers/controller-runner.ts'
+import { Faults, type ActiveFault, type ControllerFault, type FaultInjector, type FaultMatch } from './faults.ts'
+import { Journal } from './journal.ts'
+import { ObjectRemover } from './object-remover.ts'
+import { ObjectStore } from './object-store.ts'
+import { ObjectWriter } from './object-writer.ts'
+import { namespaceKind } from './kinds/core.ts'
+import { ResourceHandler } from './resource-handler.ts'
+import { KindRegistry } from './resource-kind.ts'
+import { WatchCache } from './watch-cache.ts'
+
+export type {
+  ActiveFault,
+  ControllerFault,
+  ControllerOptions,
+  FaultInjector,
+  FaultMatch,
+  SimulatedClock,
+  SimulatedRule,
+  SimulatedToken,
+}
+
+export interface SimulatedClusterOptions {
+  /** Folder that keeps objects, port and token over restarts; without it everything lives in memory and the port is free. */
+  readonly dataDir?: string
+  /** @default '127.0.0.1' */
+  readonly host?: string
+  /** @default the port kept in `dataDir`, else a free one */
+  readonly port?: number
+  /** Bearer tokens; without them one random administrator's token is made, and kept in `dataDir`. */
+  readonly tokens?: readonly SimulatedToken[]
+  /** Delays and whether controllers run at all. */
+  readonly controllers?: Partial<ControllerOptions>
+  /** Milliseconds between two bookmarks of a watch. @default 60_000 */
+  readonly bookmarkMs?: number
+  /** Milliseconds that watch history is kept at least. @default 75_000 */
+  readonly historyMs?: number
+  /** Events per resource that watch history keeps at least. @default 100 */
+  readonly historyEvents?: number
+  /** False: `sendInitialEvents` is refused with 422, as by an API server without it. @default true */
+  readonly watchList?: boolean
+  /** @default the system's */
+  readonly clock?: SimulatedClock
+  /** Of everything that happens by chance, except names and uids. @default 1 */
+  readonly seed?: number
+}
+
+export interface SimulatedCluster {
+  /** `http://host:port`; the same port speaks HTTPS with a certificate of its own. */
+  readonly url: string
+  readonly port: number
+  /** The administrator's. */
+  readonly token: string
+  /** YAML with server, authority and token, context `simulated`. Over HTTPS: kubectl sends tokens no other way. */
+  kubeconfig(): string
+  readonly faults: FaultInjector
+  /** Requests since the start. */
+  readonly requestCount: number
+  /** Watches open now. */
+  readonly watchCount: number
+  /** Closes every connection and file. Can be called again. */
+  stop(): Promise<void>
+}
+
+/** Somebody else listens where the cluster wants to. */
+export class PortTakenError extends Error {
+  readonly code = 'port_taken'
+
+  constructor(host: string, port: number, options?: ErrorOptions) {
+    super(
+      `The simulated cluster cannot listen on ${host}:${port}: the port is taken. Stop what uses it (perhaps another start on the same data folder), or give another port.`,
+      options,
+    )
+    this.name = 'PortTakenError'
+  }
+}
+
+/**
+ * Starts an HTTP server that speaks the Kubernetes API conventions, with small controllers behind it.
+ * What it does not support it refuses with a 4xx Status. Throws PortTakenError and DamagedJournalError.
+ */
+export async function startSimulatedCluster(options: SimulatedClusterOptions = {}): Promise<SimulatedCluster> {
+  const host = options.host ?? '127.0.0.1'
+  const clock = options.clock ?? systemClock
+  const identity = readIdentity(options.dataDir, host, clock.now())
+  const tokens = options.tokens ?? [{ token: identity.token, user: 'simulated-admin', groups: ['system:masters'] }]
+  const token = tokens.find(({ rules }) => rules === undefined)?.token ?? tokens[0]?.token ?? ''
+  const cluster = assemble({ options, tokens, clock, identity })
+  const wanted = options.port ?? identity.port ?? 0
+  let port: number
+  try {
+    port = await cluster.server.listen(host, wanted)
+  } catch (error) {
+    cluster.store.close()
+    if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') {
+      throw new PortTakenError(host, wanted, { cause: error })
+    }
+    throw error
+  }
+  if (options.dataDir !== undefined) writeIdentity(options.dataDir, { ...identity, port })
+  const runner = cluster.startControllers()
+  let stopping: Promise<void> | undefined
+  const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
+  const url = `http://${address}`
+  return {
+    url,
+    port,
+    token,
+    faults: cluster.faults,
+    kubeconfig: () => kubeconfig(`https://${address}`, token, identity.certificate.certificate),
+    get requestCount() {
+      return cluster.server.requestCount
+    },
+    get watchCount() {
+      return cluster.server.watches.size
+    },
+    stop() {
+      stopping ??= (async () => {
+        runner?.stop()
+        await cluster.server.stop()
+        cluster.store.close()
+      })()
+      return stopping
+    },
+  }
+}
+
+interface Assembled {
+  readonly server: ApiServer
+  readonly store: ObjectStore
+  readonly faults: Faults
+  readonly startControllers: () => ControllerRunner | undefined
+}
+
+function assemble({
+  options,
+  tokens,
+  clock,
+  identity,
+}: {
+  readonly options: SimulatedClusterOptions
+  readonly tokens: readonly SimulatedToken[]
+  readonly clock: SimulatedClock
+  readonly identity: ClusterIdentity
+}): Assembled {
+  const opened = options.dataDir === undefined ? undefined : Journal.open(options.dataDir)
+  const store = new ObjectStore(opened?.journal, opened?.entries)
+  const { historyMs, historyEvents } = options
+  const cache = new WatchCache(store, clock, {
+    ...(historyMs === undefined ? {} : { historyMs }),
+    ...(historyEvents === undefined ? {} : { historyEvents }),
+  })
+  const kinds = new KindRegistry()
+  for (const kind of builtInKinds) kinds.serve(kind)
+  const writer = new ObjectWriter(store, clock)
+  const remover = new ObjectRemover(store, clock)
+  const random = seededRandom(options.seed ?? 1)
+  let runner: ControllerRunner | undefined
+  const server: ApiServer = new ApiServer({
+    kinds,
+    store,
+    cache,
+    resources: new ResourceHandler({ store, cache, writer, remover, clock }),
+    authorizer: new Authorizer(tokens),
+    clock,
+    certificate: identity.certificate,
+    watch: { bookmarkMs: options.bookmarkMs ?? 60_000, watchList: options.watchList ?? true, random, clock },
+    faults: () => faults,
+  })
+  const faults: Faults = new Faults(
+    {
+      watches: () => server.watches,
+      dropHistory() {
+        store.skipVersion()
+        cache.dropHistory()
+      },
+      rewind(by) {
+        store.rewind(by)
+        cache.dropHistory()
+      },
+      breakConnections: (downMs) => server.breakConnections(downMs),
+      controllersChanged: () => runner?.enqueueAll(),
+    },
+    clock,
+  )
+  createNamespaces(store, writer)
+  const startControllers = (): ControllerRunner | undefined => {
+    const settings = { ...controllerDefaults, ...options.controllers }
+    if (!settings.enabled) return undefined
+    runner = new ControllerRunner(controllers, {
+      store,
+      writer,
+      remover,
+      kinds,
+      clock,
+      random,
+      options: settings,
+      faults,
+    })
+    return runner
+  }
+  return { server, store, faults, startControllers }
+}
+
+function createNamespaces(store: ObjectStore, writer: ObjectWriter): void {
+  for (const name of ['default', 'kube-system', 'kube-public']) {
+    if (store.get('/namespaces', name) !== undefined) continue
+    writer.create(
+      namespaceKind,
+      '',
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name } },
+      { manager: 'simulated' },
+    )
+  }
+}
+
+function kubeconfig(server: string, token: string, certificate: string): string {
+  const authority = Buffer.from(certificate).toString('base64')
+  return stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'simulated', cluster: { server, 'certificate-authority-data': authority } }],
+    users: [{ name: 'simulated', user: { token } }],
+    contexts: [{ name: 'simulated', context: { cluster: 'simulated', user: 'simulated', namespace: 'default' } }],
+    'current-context': 'simulated',
+  })
+}
