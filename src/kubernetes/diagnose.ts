@@ -1,0 +1,132 @@
+import type { Cluster, CollectionRef } from './cluster.ts'
+import { describeRef, isRecord, type KubernetesObject, refOf } from './kubernetes-object.ts'
+import { conditionsOf, podFailures } from './readiness-presets.ts'
+
+export interface DiagnoseOptions {
+  readonly basePath?: string | undefined
+  readonly signal?: AbortSignal | undefined
+  /** Milliseconds that the look-ups may take. @default 4_000 */
+  readonly timeoutMs?: number | undefined
+}
+
+// Kinds between an object and its pods.
+const intermediates: Readonly<Record<string, Pick<CollectionRef, 'apiVersion' | 'kind'>>> = {
+  Deployment: { apiVersion: 'apps/v1', kind: 'ReplicaSet' },
+  CronJob: { apiVersion: 'batch/v1', kind: 'Job' },
+  VirtualMachine: { apiVersion: 'kubevirt.io/v1', kind: 'VirtualMachineInstance' },
+}
+const mostFindings = 5
+const longestFinding = 300
+
+/**
+ * Says in a sentence or two why an object is not ready, from what its owner's status does not tell: the Pods that
+ * descend from it (by owner uid) and warning events about any of them. Best effort: `undefined` when there is nothing
+ * to say or nothing may be read; rejects only with the signal's reason.
+ */
+export async function diagnose(
+  cluster: Cluster,
+  object: KubernetesObject,
+  options: DiagnoseOptions = {},
+): Promise<string | undefined> {
+  const { namespace } = object.metadata
+  // Children of cluster-scoped objects may be anywhere: reading all pods of a cluster is no diagnosis.
+  if (namespace === undefined)
+    return sentence(await warningsAbout(cluster, new Map([[object.metadata.uid, object]]), options))
+  const related = await relatedObjects(cluster, object, { ...options, namespace })
+  const findings = [...related.values()].filter(({ kind }) => kind === 'Pod').flatMap(podFindings)
+  const warnings = await warningsAbout(cluster, related, options)
+  return sentence([...new Set([...findings, ...warnings])])
+}
+
+type ReadOptions = DiagnoseOptions & { readonly namespace: string }
+
+/** The object, what it made, and the pods of those, by uid. */
+async function relatedObjects(
+  cluster: Cluster,
+  object: KubernetesObject,
+  options: ReadOptions,
+): Promise<Map<string, KubernetesObject>> {
+  const related = new Map([[object.metadata.uid, object]])
+  const between = intermediates[object.kind]
+  const collections = [...(between ? [between] : []), { apiVersion: 'v1', kind: 'Pod' }]
+  for (const collection of collections) {
+    for (const item of await read(cluster, { ...collection, namespace: options.namespace }, options)) {
+      if (item.metadata.ownerReferences?.some(({ uid }) => related.has(uid))) {
+        // Lists of built-in kinds leave the kind out of their items.
+        related.set(item.metadata.uid, { ...item, ...collection })
+      }
+    }
+  }
+  return related
+}
+
+function podFindings(pod: KubernetesObject): string[] {
+  const notReady = conditionsOf(pod).some(({ type, status }) => type === 'Ready' && status !== 'True')
+  const failures = podFailures(pod).map(({ reason, message }) => `${describeRef(refOf(pod))}: ${reason} (${message})`)
+  if (failures.length > 0 || !notReady) return failures
+  const terminated = lastTermination(pod)
+  return terminated ? [`${describeRef(refOf(pod))}: ${terminated}`] : []
+}
+
+function lastTermination(pod: KubernetesObject): string | undefined {
+  const status = isRecord(pod['status']) ? pod['status'] : {}
+  const containers = Array.isArray(status['containerStatuses']) ? status['containerStatuses'].filter(isRecord) : []
+  for (const { lastState, name } of containers) {
+    const terminated = isRecord(lastState) && isRecord(lastState['terminated']) ? lastState['terminated'] : undefined
+    if (terminated)
+      return `container ${String(name)} ended (${String(terminated['reason'])}, exit code ${String(terminated['exitCode'])})`
+  }
+  return undefined
+}
+
+async function warningsAbout(
+  cluster: Cluster,
+  related: ReadonlyMap<string, KubernetesObject>,
+  options: DiagnoseOptions,
+): Promise<string[]> {
+  const [subject] = related.values()
+  const namespace = subject?.metadata.namespace ?? 'default'
+  const about = related.size === 1 && subject ? `,involvedObject.uid=${subject.metadata.uid}` : ''
+  const events = await read(
+    cluster,
+    { apiVersion: 'v1', kind: 'Event', namespace, fieldSelector: `type=Warning${about}` },
+    options,
+  )
+  return events
+    .filter((event) => isRecord(event['involvedObject']) && related.has(String(event['involvedObject']['uid'])))
+    .toSorted((a, b) => timeOf(b).localeCompare(timeOf(a)))
+    .map((event) => {
+      const involved = related.get(String((event['involvedObject'] as { uid?: unknown }).uid)) // checked by the filter
+      return `${involved ? describeRef(refOf(involved)) : 'Event'}: ${String(event['reason'])} (${String(event['message'])})`
+    })
+}
+
+function timeOf(event: KubernetesObject): string {
+  const time = event['lastTimestamp'] ?? event['eventTime'] ?? event.metadata.creationTimestamp
+  return typeof time === 'string' ? time : ''
+}
+
+/** What cannot be read (403, a kind that the cluster lacks, a cluster that is away) explains nothing, and fails nothing. */
+async function read(
+  cluster: Cluster,
+  collection: CollectionRef,
+  options: DiagnoseOptions,
+): Promise<readonly KubernetesObject[]> {
+  const { basePath, signal, timeoutMs = 4_000 } = options
+  try {
+    return (await cluster.list(collection, { basePath, signal, timeoutMs, limit: 500 })).items
+  } catch {
+    signal?.throwIfAborted()
+    return []
+  }
+}
+
+function sentence(findings: readonly string[]): string | undefined {
+  if (findings.length === 0) return undefined
+  const shown = findings.slice(0, mostFindings).map((finding) => {
+    const text = finding.replaceAll(/\s+/g, ' ')
+    return text.length > longestFinding ? `${text.slice(0, longestFinding)}…` : text
+  })
+  const more = findings.length > shown.length ? `; and ${findings.length - shown.length} more` : ''
+  return `Seen: ${shown.join('; ')}${more}.`
+}

@@ -1,0 +1,191 @@
+import { compareVersions, isRecord, type KubernetesObject, objectKey } from './kubernetes-object.ts'
+
+export interface ObjectChange {
+  readonly type: 'added' | 'modified' | 'deleted'
+  readonly object: KubernetesObject
+}
+
+/**
+ * One object at rest: its JSON. A third of what the parsed object takes, nobody can change it by accident, and it is
+ * read seldom (a late joiner, a deletion that nobody announced).
+ */
+interface Entry {
+  readonly uid: string
+  readonly version: string
+  readonly text: string
+}
+
+/** The state of one collection, as far as its list and watch have told. Every method returns what changed by it. */
+export class ObjectCache {
+  #entries = new Map<string, Entry>()
+  #slim: boolean
+  /** What a running list has found so far. */
+  #replacement = new Map<string, Entry>()
+  /** Uids deleted since the list began: its pages, and a watch that starts from it anew, may still tell of them. */
+  #deleted: Set<string> | undefined
+
+  /** @param slim keep only what status needs: see `slimObject` */
+  constructor(slim: boolean) {
+    this.#slim = slim
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  get slim(): boolean {
+    return this.#slim
+  }
+
+  /** From now on, whole objects are kept; those at rest become whole with the next `replace`. */
+  keepWhole(): void {
+    this.#slim = false
+  }
+
+  /** An object by its key (`objectKey`). */
+  get(key: string): KubernetesObject | undefined {
+    const entry = this.#entries.get(key)
+    return entry && readEntry(entry)
+  }
+
+  has(key: string): boolean {
+    return this.#entries.has(key)
+  }
+
+  *objects(): Generator<KubernetesObject> {
+    for (const entry of this.#entries.values()) yield readEntry(entry)
+  }
+
+  /** Takes an ADDED or MODIFIED event. States that are known or older than the known one change nothing. */
+  put(object: KubernetesObject): ObjectChange[] {
+    const key = objectKey(object.metadata)
+    const kept = this.#prune(object)
+    const entry = toEntry(kept)
+    const known = this.#entries.get(key)
+    if (this.#deleted?.has(entry.uid)) return []
+    if (known?.version === entry.version || (known && isOlder(entry.version, known.version))) return []
+    this.#entries.set(key, entry)
+    return changesBetween(known, entry, kept)
+  }
+
+  /** Takes a DELETED event. */
+  remove(object: KubernetesObject): ObjectChange[] {
+    const key = objectKey(object.metadata)
+    const known = this.#entries.get(key)
+    this.#deleted?.add(object.metadata.uid)
+    // A namesake made since then is not what was deleted.
+    if (known?.uid !== object.metadata.uid) return []
+    this.#entries.delete(key)
+    return [{ type: 'deleted', object: this.#prune(object) }]
+  }
+
+  /** Begins to collect a list. Events may arrive meanwhile. */
+  beginReplacement(): void {
+    this.#replacement = new Map()
+    this.#deleted = new Set()
+  }
+
+  addToReplacement(object: KubernetesObject): void {
+    this.#replacement.set(objectKey(object.metadata), toEntry(this.#prune(object)))
+  }
+
+  /** The watch has told everything up to now: no state from before can come any more. */
+  forgetDeletions(): void {
+    this.#deleted = undefined
+  }
+
+  /**
+   * Makes the list the state, and returns what is different: also deletions that no event announced. What the watch
+   * told since the list was made (`version`) stays.
+   *
+   * @param backwards the server's history was set back (a restored backup): everything known is void
+   */
+  replace(version: string, backwards: boolean): ObjectChange[] {
+    const before = this.#entries
+    const found = this.#replacement
+    this.#entries = new Map()
+    this.#replacement = new Map()
+    if (backwards) this.#deleted = undefined
+    const changes: ObjectChange[] = []
+    for (const [key, entry] of found) {
+      const known = before.get(key)
+      before.delete(key)
+      const kept = backwards ? entry : this.#newer(known, entry)
+      if (!kept) continue
+      this.#entries.set(key, kept)
+      if (kept !== known && kept.version !== known?.version) changes.push(...changesBetween(known, kept, undefined))
+    }
+    for (const [key, known] of before) {
+      // Made after the list was.
+      if (!backwards && isOlder(version, known.version)) this.#entries.set(key, known)
+      else changes.push({ type: 'deleted', object: readEntry(known) })
+    }
+    return changes
+  }
+
+  #newer(known: Entry | undefined, entry: Entry): Entry | undefined {
+    if (!known) return this.#deleted?.has(entry.uid) ? undefined : entry
+    return isOlder(entry.version, known.version) ? known : entry
+  }
+
+  #prune(object: KubernetesObject): KubernetesObject {
+    return this.#slim ? slimObject(object) : withoutManagedFields(object)
+  }
+}
+
+function changesBetween(known: Entry | undefined, entry: Entry, object: KubernetesObject | undefined): ObjectChange[] {
+  const now = object ?? readEntry(entry)
+  if (!known) return [{ type: 'added', object: now }]
+  if (known.uid === entry.uid) return [{ type: 'modified', object: now }]
+  // Deleted and made again while we looked away.
+  return [
+    { type: 'deleted', object: readEntry(known) },
+    { type: 'added', object: now },
+  ]
+}
+
+function isOlder(version: string, than: string): boolean {
+  return (compareVersions(version, than) ?? 0) < 0
+}
+
+function toEntry(object: KubernetesObject): Entry {
+  const { uid, resourceVersion } = object.metadata
+  return { uid, version: resourceVersion, text: JSON.stringify(object) }
+}
+
+function readEntry(entry: Entry): KubernetesObject {
+  // Written by `toEntry`, from an object of this type.
+  return JSON.parse(entry.text) as KubernetesObject
+}
+
+function withoutManagedFields(object: KubernetesObject): KubernetesObject {
+  if (object.metadata.managedFields === undefined) return object
+  const { managedFields: _, ...metadata } = object.metadata
+  return { ...object, metadata }
+}
+
+/**
+ * What readiness needs: identity, labels, owners, deletion, the status, and the plain values at the top of the spec
+ * (`replicas`, `runStrategy`). Annotations, managed fields, nested spec and data are left out.
+ */
+export function slimObject(object: KubernetesObject): KubernetesObject {
+  const { annotations: _a, managedFields: _m, ...metadata } = object.metadata
+  const spec = isRecord(object['spec']) ? plainValues(object['spec']) : undefined
+  return {
+    apiVersion: object.apiVersion,
+    kind: object.kind,
+    metadata,
+    ...(spec && Object.keys(spec).length > 0 && { spec }),
+    ...(object['status'] !== undefined && { status: object['status'] }),
+  }
+}
+
+const longestPlainValue = 256
+
+function plainValues(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).filter(
+      ([, value]) => typeof value !== 'object' && !(typeof value === 'string' && value.length > longestPlainValue),
+    ),
+  )
+}
