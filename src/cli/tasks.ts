@@ -63,11 +63,11 @@ export function addTasksCommand(program: Command, terminal: Terminal): void {
   ).action((taskId: string, options: ConnectionOptions & { readonly wait?: boolean }) =>
     runCommand(terminal, options, async (signal) => {
       const client = await connect(options, terminal.env)
-      const accepted = await client.cancelTask(taskId, { signal })
-      const task = options.wait === true ? await client.waitForTask(taskId, { signal }) : undefined
-      if (options.json === true) printJson(terminal, task ?? accepted)
-      else printLine(terminal, `${paintStatus(terminal, task?.status ?? accepted.status)}  ${accepted.message}`)
-      return task === undefined || task.status === 'CANCELLED' ? exitCodes.completed : exitCodes.failed
+      const answer = await client.cancelTask(taskId, { signal })
+      const task = options.wait === true ? await client.waitForTask(taskId, { signal }) : answer.task
+      if (options.json === true) printJson(terminal, task)
+      else printLine(terminal, `${paintStatus(terminal, task.status)}  ${answer.message}`)
+      return options.wait === true && task.status !== 'CANCELLED' ? exitCodes.failed : exitCodes.completed
     }),
   )
 }

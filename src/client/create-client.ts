@@ -1,13 +1,15 @@
 import { z } from 'zod'
 import { eventPageSchema, type TaskEvent } from '../contract/event.ts'
 import { operationPageSchema, type Operation } from '../contract/operation.ts'
-import { meSchema, sessionCodeSchema, type Me, type SessionCode } from '../contract/session.ts'
+import { livePassSchema, meSchema, sessionCodeSchema, type Me, type SessionCode } from '../contract/session.ts'
 import type { TaskFilter } from '../contract/task-list.ts'
 import {
   acceptedSchema,
+  cancelAnswerSchema,
   taskPageSchema,
   taskSchema,
   type Accepted,
+  type CancelAnswer,
   type Task,
   type TaskOptions,
   type TaskPage,
@@ -61,8 +63,8 @@ export interface SluiceClient {
   getTask(taskId: string, options?: RequestOptions & { readonly waitSeconds?: number | undefined }): Promise<Task>
   /** Newest first, `page_size` (50, at most 200) at a time. */
   listTasks(filter?: TaskFilter, options?: RequestOptions): Promise<TaskPage>
-  /** The answer's message says what cannot be undone. Again on a cancelled task: the same answer. */
-  cancelTask(taskId: string, options?: RequestOptions): Promise<Accepted>
+  /** Ends a task. The answer's message says what cannot be undone. Again on a cancelled task: the same answer. */
+  cancelTask(taskId: string, options?: RequestOptions): Promise<CancelAnswer>
   /** The timeline so far, oldest first. */
   taskEvents(taskId: string, options?: RequestOptions): Promise<TaskEvent[]>
   /** The timeline as it grows, until the terminal event; resumes by itself, missing and repeating nothing. */
@@ -104,7 +106,7 @@ export function createClient(options: ClientOptions): SluiceClient {
     listTasks: (filter = {}, { signal } = {}) =>
       exchange.request(taskPageSchema, { path: '/tasks', query: filter, signal }),
     cancelTask: (taskId, { signal } = {}) =>
-      exchange.request(acceptedSchema, { method: 'POST', path: `${taskPath(taskId)}/cancel`, signal }),
+      exchange.request(cancelAnswerSchema, { method: 'POST', path: `${taskPath(taskId)}/cancel`, signal }),
     taskEvents: (taskId, { signal } = {}) => readTimeline(exchange, `${taskPath(taskId)}/events`, signal),
     watchTask: (taskId, watchOptions = {}) => watchTask(exchange, backoff, { ...watchOptions, taskId }),
     waitForTask: (taskId, waitOptions = {}) => waitForTask(exchange, backoff, { ...waitOptions, taskId }),
@@ -119,10 +121,7 @@ export function createClient(options: ClientOptions): SluiceClient {
     },
     createSignInLink: ({ signal } = {}) =>
       exchange.request(sessionCodeSchema, { method: 'POST', path: '/session/codes', signal }),
-    live: () => {
-      const connect = options.webSocket ?? openWebSocket
-      return createLiveConnection({ connect: () => connect(liveUrl(exchange), exchange.headers), backoff })
-    },
+    live: () => createLiveConnection({ connect: () => openSocket(exchange, options), backoff }),
   }
 }
 
@@ -168,19 +167,24 @@ function taskPath(taskId: string): string {
   return `/tasks/${encodeURIComponent(taskId)}`
 }
 
-function liveUrl(exchange: Exchange): string {
-  // Relative in a page that the server served; Node always has an absolute base address.
-  const url = new URL(exchange.address('/live'), globalThis.location?.href)
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
-  return url.href
+async function openSocket(exchange: Exchange, options: ClientOptions): Promise<LiveSocket> {
+  const { headers } = exchange
+  const inBrowser = typeof document !== 'undefined'
+  if (options.webSocket !== undefined) return options.webSocket(liveUrl(exchange), headers)
+  if (!inBrowser || options.token === undefined) return openWebSocket(liveUrl(exchange), inBrowser ? {} : headers)
+  // A browser sends no header with a WebSocket, and a token must not stand in an address: a pass works once.
+  const { pass } = await exchange.request(livePassSchema, { method: 'POST', path: '/live/passes' })
+  return openWebSocket(liveUrl(exchange, { pass }), {})
 }
 
 function openWebSocket(url: string, headers: Readonly<Record<string, string>>): LiveSocket {
-  if (Object.keys(headers).length === 0) return new WebSocket(url)
-  if (typeof document !== 'undefined')
-    throw new Error(
-      'A browser cannot send a token or a tenant with a WebSocket. Sign in (a session cookie) and leave them out.',
-    )
   // Node's WebSocket takes headers in the place of the protocols; the typings are the browser's.
-  return new WebSocket(url, { headers } as unknown as string[])
+  return Object.keys(headers).length === 0 ? new WebSocket(url) : new WebSocket(url, { headers } as unknown as string[])
+}
+
+function liveUrl(exchange: Exchange, query: Readonly<Record<string, string>> = {}): string {
+  // Relative in a page that the server served; Node always has an absolute base address.
+  const url = new URL(exchange.address('/live', query), globalThis.location?.href)
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
+  return url.href
 }

@@ -99,15 +99,29 @@ describe('a live connection', () => {
   })
 })
 
+describe('in a browser, where a token cannot travel with a WebSocket', () => {
+  afterEach(() => vi.unstubAllGlobals())
+
+  test('each connection asks for a pass first', async () => {
+    vi.stubGlobal('document', {})
+    const inBrowser = client.live()
+    await until(() => inBrowser.state === 'open')
+    api.cut()
+    await until(() => api.requests.filter(({ line }) => line === 'POST /api/v1/live/passes').length === 2)
+    inBrowser.stop()
+  })
+})
+
 describe('a connection that went dead without a word', () => {
   test('is replaced once the heartbeats stay away', async () => {
     const opened: LiveSocket[] = []
     const connect = () => {
       const socket: LiveSocket = { onopen: null, onmessage: null, onclose: null, send: () => {}, close: () => {} }
       opened.push(socket)
-      return socket
+      return Promise.resolve(socket)
     }
     const connection = createLiveConnection({ connect, backoff: () => 1, silenceMs: 20 })
+    await until(() => opened[0]?.onopen !== null)
     opened[0]?.onopen?.(new Event('open'))
     opened[0]?.onmessage?.(new MessageEvent('message', { data: '{"heartbeat":true}' }))
     await until(() => opened.length === 2)

@@ -45,7 +45,8 @@ export interface LiveSocket {
 }
 
 export interface LiveConnectionOptions {
-  readonly connect: () => LiveSocket
+  /** Opens a socket; rejects when even that is impossible. */
+  readonly connect: () => Promise<LiveSocket>
   readonly backoff: Backoff
   /** Milliseconds without a word, once the server has shown that it sends heartbeats (each 15 s), until the connection counts as dead. @default 45_000 */
   readonly silenceMs?: number | undefined
@@ -70,6 +71,7 @@ export function createLiveConnection(options: LiveConnectionOptions): LiveConnec
   let openedAt = 0
   let heartbeats = false
   let failures = 0
+  let tries = 0
   let nextId = 1
   let retry: ReturnType<typeof setTimeout> | undefined
   let silence: ReturnType<typeof setTimeout> | undefined
@@ -97,6 +99,7 @@ export function createLiveConnection(options: LiveConnectionOptions): LiveConnec
   const drop = () => {
     clearTimeout(silence)
     open = false
+    tries += 1
     if (socket === null) return
     // Deaf first: the close event of a dead connection can come minutes later, when another has long taken its place.
     socket.onopen = socket.onmessage = socket.onclose = null
@@ -123,9 +126,19 @@ export function createLiveConnection(options: LiveConnectionOptions): LiveConnec
   const connect = () => {
     clearTimeout(retry)
     drop()
-    const current = options.connect()
-    socket = current
+    const mine = ++tries
     expectWord(connectMs)
+    options.connect().then(
+      (opened) => {
+        if (mine === tries && state !== 'stopped') listen(opened)
+        else opened.close()
+      },
+      () => mine === tries && reconnect(),
+    )
+  }
+
+  const listen = (current: LiveSocket) => {
+    socket = current
     current.onopen = () => {
       open = true
       openedAt = Date.now()
@@ -140,13 +153,15 @@ export function createLiveConnection(options: LiveConnectionOptions): LiveConnec
       if (message === null) return reconnect()
       heartbeats ||= 'heartbeat' in message
       if (heartbeats) expectWord(silenceMs)
-      if (!('heartbeat' in message)) dispatch(message, subscriptions)
+      if ('heartbeat' in message) return
+      if ('error' in message && message.error.code === 'interrupted') return reconnect()
+      dispatch(message, subscriptions)
     }
     current.onclose = reconnect
   }
 
   const hasten = () => {
-    if (socket === null && state !== 'stopped') connect()
+    if (!open && state !== 'stopped') connect()
   }
   // Node has no such event; a browser that is back online need not wait for the timer.
   globalThis.addEventListener?.('online', hasten)

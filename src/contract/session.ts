@@ -20,3 +20,6 @@ export const sessionCodeSchema = z.object({
   expires_at: z.string(),
 })
 export type SessionCode = z.infer<typeof sessionCodeSchema>
+
+/** `POST /live/passes`: opens one live connection (`GET /live?pass=…`) within a minute. */
+export const livePassSchema = z.object({ pass: z.string(), expires_at: z.string() })

@@ -89,3 +89,7 @@ export const acceptedSchema = z.object({
   task: taskSchema.optional().describe('Embedded when the caller asked to wait (Prefer: wait=N)'),
 })
 export type Accepted = z.infer<typeof acceptedSchema>
+
+/** The answer to a cancel: the task as it stands now, and what cannot be undone, as a sentence. */
+export const cancelAnswerSchema = z.object({ task: taskSchema, message: z.string() })
+export type CancelAnswer = z.infer<typeof cancelAnswerSchema>

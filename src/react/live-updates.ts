@@ -64,6 +64,8 @@ export function createLiveUpdates(options: LiveUpdatesOptions): LiveUpdates {
 function applyEvents(live: LiveConnection, options: LiveUpdatesOptions): () => void {
   const { queryClient } = options
   const moved = new Set<string>()
+  // Timelines whose reading was under way when an event came: its answer may be from before the event.
+  const behind = new Set<string>()
   const lists = createRefresher({
     intervalMs: options.listIntervalMs ?? 1000,
     refresh: () => queryClient.invalidateQueries({ queryKey: taskKeys.lists }),
@@ -71,9 +73,10 @@ function applyEvents(live: LiveConnection, options: LiveUpdatesOptions): () => v
   const details = createRefresher({
     intervalMs: options.detailIntervalMs ?? 250,
     refresh: async () => {
-      const ids = [...moved]
+      const keys = [...[...moved].map(taskKeys.detail), ...[...behind].map(taskKeys.timeline)]
       moved.clear()
-      await Promise.all(ids.map((id) => queryClient.invalidateQueries({ queryKey: taskKeys.detail(id) })))
+      behind.clear()
+      await Promise.all(keys.map((queryKey) => queryClient.invalidateQueries({ queryKey })))
     },
   })
   const readAgain = () => void queryClient.invalidateQueries({ queryKey: taskKeys.all })
@@ -82,8 +85,9 @@ function applyEvents(live: LiveConnection, options: LiveUpdatesOptions): () => v
     onEvent: (event) => {
       lists.request()
       if (event.task_id === null || !isCached(queryClient, event.task_id)) return
-      appendToTimeline(queryClient, event.task_id, event)
       moved.add(event.task_id)
+      if (isReading(queryClient, event.task_id)) behind.add(event.task_id)
+      if (!behind.has(event.task_id)) appendToTimeline(queryClient, event.task_id, event)
       details.request()
     },
     // What was read before the subscription stood may have missed an event in between.
@@ -101,10 +105,12 @@ function isCached(queryClient: QueryClient, taskId: string): boolean {
   return [taskKeys.detail(taskId), taskKeys.timeline(taskId)].some((queryKey) => cache.find({ queryKey }) !== undefined)
 }
 
+function isReading(queryClient: QueryClient, taskId: string): boolean {
+  return queryClient.isFetching({ queryKey: taskKeys.timeline(taskId), exact: true }) > 0
+}
+
 function appendToTimeline(queryClient: QueryClient, taskId: string, event: TaskEvent): void {
   const queryKey = taskKeys.timeline(taskId)
-  // A reading under way may have been answered before this event: its answer would overwrite what is appended here.
-  if (queryClient.isFetching({ queryKey, exact: true }) > 0) return void queryClient.invalidateQueries({ queryKey })
   queryClient.setQueryData<TaskEvent[]>(queryKey, (events) => {
     const last = events?.at(-1)
     if (last === undefined || BigInt(last.seq) >= BigInt(event.seq)) return events

@@ -23,14 +23,19 @@ export function useSession(): SessionView {
       try {
         return await client.me({ signal })
       } catch (error) {
-        if (error instanceof SluiceProblem && error.status === 401) return null
+        if (isSignedOut(error)) return null
         throw error
       }
     },
     staleTime: 60_000,
   })
   const { mutate } = useMutation({
-    mutationFn: () => client.signOut(),
+    mutationFn: async () => {
+      // Over already is what was asked for.
+      await client.signOut().catch((error: unknown) => {
+        if (!isSignedOut(error)) throw error
+      })
+    },
     onSuccess: () => {
       queryClient.setQueryData(sessionKeys.me, null)
       queryClient.removeQueries({ predicate: ({ queryKey }) => queryKey[1] !== sessionKeys.me[1] })
@@ -44,4 +49,8 @@ export function useSession(): SessionView {
         ? 'signed-out'
         : 'signed-in'
   return { state, me: me.data ?? null, error: me.error, retry: () => void me.refetch(), signOut: () => mutate() }
+}
+
+function isSignedOut(error: unknown): boolean {
+  return error instanceof SluiceProblem && error.status === 401
 }

@@ -23,6 +23,8 @@ export interface StubApi {
   readonly tokens: Map<string, string>
   /** One-time codes, each with the token that its session gets. */
   readonly codes: Map<string, string>
+  /** Each opens one live connection. */
+  readonly passes: Set<string>
   readonly sockets: Set<WebSocket>
   /** Breaks every open connection without a word. */
   cut(): void
@@ -53,6 +55,7 @@ export async function startStubApi(options: StubApiOptions = {}): Promise<StubAp
     faults: [],
     tokens: new Map([['secret', 'requester']]),
     codes: new Map(),
+    passes: new Set(),
     sockets: webSockets.clients,
     cut: () => {
       for (const socket of connections) socket.destroy()
@@ -70,7 +73,9 @@ export async function startStubApi(options: StubApiOptions = {}): Promise<StubAp
         socket.on('close', () => connections.delete(socket))
       })
       listening.on('upgrade', (request, socket, head) => {
-        if (principalOf(api, request) === null) socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n')
+        const pass = new URL(request.url ?? '/', 'http://stub').searchParams.get('pass')
+        const passes = pass !== null && api.passes.delete(pass)
+        if (!passes && principalOf(api, request) === null) socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n')
         else webSockets.handleUpgrade(request, socket, head, (webSocket) => serveLive(store, webSocket))
       })
       await new Promise<void>((resolve) => listening.listen(port, '127.0.0.1', resolve))
@@ -113,6 +118,11 @@ async function answer(
     const url = `http://${request.headers.host}/?code=${code}`
     return json(response, 201, { code, url, expires_at: new Date(Date.now() + 60_000).toISOString() })
   }
+  if (route === 'POST /live/passes') {
+    const pass = `pass-${crypto.randomUUID()}`
+    api.passes.add(pass)
+    return json(response, 200, { pass, expires_at: new Date(Date.now() + 60_000).toISOString() })
+  }
   if (route === 'GET /operations') return json(response, 200, { items: [projectCreate], next_page_token: null })
   if (route === 'POST /tasks') return accept(api, body, principal, response)
   if (route === 'GET /tasks') return list(api.store, url, response)
@@ -130,8 +140,7 @@ function serveTask(
   if (rest === '/cancel' && method === 'POST') {
     if (task.done && task.status !== 'CANCELLED') return problem(response, 409, 'The task has ended.')
     if (!task.done) api.store.append(taskId, 'task.cancelled')
-    const { status = task.status, links = task.links } = api.store.tasks.get(taskId) ?? {}
-    return json(response, 202, { task_id: taskId, status, message: 'Cancelled; the object stays.', links })
+    return json(response, 202, { task: api.store.tasks.get(taskId), message: 'Cancelled; the object stays.' })
   }
   if (rest === '/events') {
     if (request.headers.accept === 'text/event-stream') return serveEvents(api.store, taskId, { request, response })
