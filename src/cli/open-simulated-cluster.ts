@@ -1,4 +1,4 @@
-import { chmod, mkdir, stat } from 'node:fs/promises'
+import { mkdir, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { CannotStartError } from './cannot-start-error.ts'
@@ -9,11 +9,11 @@ export interface OpenSimulatedCluster {
   stop(): Promise<void>
 }
 
-/** Starts the simulated cluster, which writes its kubeconfig to the path that it is given. */
+/** Starts the simulated cluster on its data; `port` 0 takes a free one instead of the one kept there. */
 export type StartSimulatedCluster = (options: {
   readonly dataDir: string
-  readonly kubeconfigPath: string
-}) => Promise<{ stop(): Promise<void> }>
+  readonly port?: 0
+}) => Promise<{ kubeconfig(): string; stop(): Promise<void> }>
 
 const joinDeadlineMs = 10_000
 
@@ -31,8 +31,9 @@ export async function openSimulatedCluster(
   try {
     const lock = await lockFolder(join(dataDir, 'simulated-cluster.lock'))
     try {
-      const cluster = await start({ dataDir, kubeconfigPath })
-      await chmod(kubeconfigPath, 0o600)
+      const cluster = await startOnAnyPort(join(dataDir, 'simulated-cluster'), start)
+      await writeFile(`${kubeconfigPath}.new`, cluster.kubeconfig(), { mode: 0o600 })
+      await rename(`${kubeconfigPath}.new`, kubeconfigPath)
       return {
         kubeconfigPath,
         async stop() {
@@ -48,6 +49,17 @@ export async function openSimulatedCluster(
     if (!(error instanceof FolderLockedError)) throw error
     await waitForFile(kubeconfigPath, error.pid, signal)
     return { kubeconfigPath, stop: () => Promise.resolve() }
+  }
+}
+
+/** Its kubeconfig is written at every start, so nobody needs the old port when somebody else took it. */
+async function startOnAnyPort(dataDir: string, start: StartSimulatedCluster): ReturnType<StartSimulatedCluster> {
+  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  try {
+    return await start({ dataDir })
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'port_taken')) throw error
+    return start({ dataDir, port: 0 })
   }
 }
 

@@ -1,6 +1,5 @@
 // A process for the tests of `sluice start`: a real PostgreSQL, and stand-ins for the cluster and for Sluice itself.
 // Takes the flags of `sluice start`. STAND_IN chooses how the stand-in behaves.
-import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { parseArgs } from 'node:util'
@@ -12,7 +11,7 @@ import { collectStopRequests } from '../../src/cli/stop-requests.ts'
 import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
 
 const standIn = process.env['STAND_IN']
-const say = (text: string) => process.stdout.write(text)
+const say = (text: string) => void process.stdout.write(text)
 const { values } = parseArgs({ options: { port: { type: 'string' }, data: { type: 'string' } } })
 const requests = collectStopRequests((exitCode) => process.exit(exitCode))
 
@@ -20,10 +19,10 @@ const exitCode = await runStart(
   parseStartOptions(values, {}),
   {
     startPostgres: (options) => startEmbeddedPostgres({ ...options, settings: { fsync: 'off' } }),
-    async startSimulatedCluster({ kubeconfigPath }) {
-      await writeFile(kubeconfigPath, '')
-      return { stop: async () => void say('the cluster has stopped\n') }
-    },
+    startSimulatedCluster: async () => ({
+      kubeconfig: () => '',
+      stop: async () => say('the cluster has stopped\n'),
+    }),
     startSluice,
     logger: createMemoryLogger(),
     print: say,
