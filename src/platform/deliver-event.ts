@@ -1,6 +1,5 @@
 import type { Clock } from './clock.ts'
-import type { EventEnvelope } from './event-envelope.ts'
-import type { EventHandler } from './pub-sub.ts'
+import type { Delivery } from './pub-sub.ts'
 
 export interface DeliveryTerms {
   readonly attempt: number
@@ -13,12 +12,11 @@ export interface DeliveryTerms {
 export type DeliveryOutcome = { readonly ok: true } | { readonly ok: false; readonly error: unknown }
 
 /**
- * Runs a handler for one event. Settles when the handler does, or at the timeout: a handler that hangs would otherwise
+ * Runs the handling of one event. Settles when the handler does, or at the timeout: a handler that hangs would otherwise
  * hold back its subscription for ever. It never rejects.
  */
 export async function deliverEvent(
-  handler: EventHandler,
-  event: EventEnvelope,
+  work: (delivery: Delivery) => Promise<void>,
   terms: DeliveryTerms,
 ): Promise<DeliveryOutcome> {
   const timeout = new AbortController()
@@ -32,7 +30,7 @@ export async function deliverEvent(
   })
   const signal = AbortSignal.any([timeout.signal, terms.signal])
   // In a function of its own, so that a handler that throws before its first await counts as failed too.
-  const handled = (async () => handler(event, { attempt: terms.attempt, signal }))().then(
+  const handled = (async () => work({ attempt: terms.attempt, signal }))().then(
     (): DeliveryOutcome => ({ ok: true }),
     (error: unknown): DeliveryOutcome => ({ ok: false, error }),
   )

@@ -85,3 +85,12 @@ export function withTrace(event: NewEvent, tracer: Pick<Tracer, 'currentTracepar
   const traceparent = event.traceparent ?? tracer?.currentTraceparent()
   return traceparent === undefined ? event : { ...event, traceparent }
 }
+
+/** As `parseEnvelope`, for channels on which others may write too: `undefined` when it is not an event. */
+export function tryParseEnvelope(json: string): EventEnvelope | undefined {
+  try {
+    return parseEnvelope(json)
+  } catch {
+    return undefined
+  }
+}

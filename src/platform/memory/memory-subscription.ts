@@ -97,7 +97,7 @@ export class MemorySubscription {
     const { settings, abort, handler } = consumer
     const terms = { attempt: entry.attempt, timeoutMs: settings.timeoutMs, signal: abort.signal, clock: this.#clock }
     // A copy, as every redelivery over a wire would be: a handler may change what it gets.
-    const outcome = await deliverEvent(handler, structuredClone(entry.event), terms)
+    const outcome = await deliverEvent((delivery) => handler(structuredClone(entry.event), delivery), terms)
     entry.inHand = false
     if (outcome.ok) {
       this.#remove(entry)
