@@ -22,13 +22,9 @@ export function Elapsed({ task }: { readonly task: Task }) {
 /** A moment in the reader's own time and language; the exact one is in the markup and the tooltip. */
 export function Moment({ at }: { readonly at: string }) {
   const date = new Date(at)
-  const today = date.toDateString() === new Date().toDateString()
-  const text = today
-    ? date.toLocaleTimeString()
-    : date.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
   return (
     <time dateTime={at} title={date.toLocaleString(undefined, { dateStyle: 'full', timeStyle: 'long' })}>
-      {text}
+      {localTime(date)}
     </time>
   )
 }
@@ -36,8 +32,13 @@ export function Moment({ at }: { readonly at: string }) {
 /** Times inside a sentence of the server's (RFC 3339, UTC) in the reader's own time. */
 export function localTimes(sentence: string): string {
   return sentence.replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, (at) => {
-    const date = new Date(at)
-    const today = date.toDateString() === new Date().toDateString()
-    return today ? date.toLocaleTimeString() : date.toLocaleString()
+    return localTime(new Date(at))
   })
+}
+
+/** To the second today; on other days the day says more than the seconds. */
+function localTime(date: Date, now = new Date()): string {
+  if (date.toDateString() === now.toDateString()) return date.toLocaleTimeString()
+  const year = date.getFullYear() === now.getFullYear() ? {} : { year: 'numeric' as const }
+  return date.toLocaleString(undefined, { ...year, month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' })
 }

@@ -28,6 +28,7 @@ export function useSession(): SessionView {
       }
     },
     staleTime: 60_000,
+    refetchInterval: ({ state }) => state.status === 'error' && 5_000,
   })
   const { mutate } = useMutation({
     mutationFn: async () => {

@@ -1,0 +1,23 @@
+import type { TaskStatus } from '../../src/contract/task-status.ts'
+
+/** Ways to look at the list: a word, and the statuses it stands for. */
+export const views = {
+  all: { title: 'All', statuses: null },
+  active: {
+    title: 'In progress',
+    statuses: ['AWAITING_APPROVAL', 'SCHEDULED', 'PENDING', 'RUNNING', 'WAITING', 'RETRYING'],
+  },
+  completed: { title: 'Completed', statuses: ['COMPLETED'] },
+  failed: { title: 'Failed', statuses: ['FAILED', 'TIMED_OUT'] },
+  stopped: { title: 'Stopped', statuses: ['CANCELLED', 'REJECTED', 'EXPIRED'] },
+} as const satisfies Record<string, { title: string; statuses: readonly TaskStatus[] | null }>
+
+export type ViewName = keyof typeof views
+export const defaultView: ViewName = 'all'
+
+/** In the order of the tabs. */
+export const viewNames: readonly ViewName[] = ['all', 'active', 'completed', 'failed', 'stopped']
+
+export function isViewName(name: string): name is ViewName {
+  return Object.hasOwn(views, name)
+}
