@@ -1,5 +1,5 @@
-import { Kysely, PostgresDialect, sql } from 'kysely'
-import { Pool, type PoolConfig } from 'pg'
+import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
+import { Pool, type PoolClient, type PoolConfig } from 'pg'
 import type { Tables } from './tables.ts'
 
 declare const inTransaction: unique symbol
@@ -49,41 +49,55 @@ export function isTenantId(text: string): boolean {
 export function createDatabase(options: DatabaseOptions): Database {
   const pool = new Pool(poolConfig(options))
   pool.on('error', (error) => options.onConnectionError?.(error))
-  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) }).withSchema('sluice')
+  // The pool listens while a connection is idle. One that dies between two statements of a transaction would otherwise
+  // end the process; the next statement fails by itself.
+  pool.on('connect', (client) => client.on('error', () => undefined))
+  const builders = new WeakMap<PoolClient, Transaction>()
   let stopped: Promise<void> | undefined
 
   return {
     url: options.url,
     pool,
-    transaction: (scope, work) =>
-      kysely.connection().execute(async (connection) => {
-        await begin(connection, scope)
-        // The connection is ours alone between BEGIN and COMMIT, which is all that the brand says.
-        const tx = connection as Transaction
-        try {
-          const result = await work(tx)
-          await sql`commit`.execute(tx)
-          return result
-        } catch (error) {
-          // A rollback that cannot get through changes nothing: the server ends the transaction with its connection.
-          await sql`rollback`.execute(tx).catch(() => undefined)
-          throw error
-        }
-      }),
-    stop: () => (stopped ??= kysely.destroy()),
+    transaction: async (scope, work) => {
+      const client = await pool.connect()
+      const tx = builders.get(client) ?? createBuilder(client)
+      builders.set(client, tx)
+      let broken: Error | undefined
+      try {
+        await begin(client, scope)
+        const result = await work(tx)
+        await client.query('commit')
+        return result
+      } catch (error) {
+        // A connection that cannot roll back is still inside the transaction: nobody may use it again.
+        await client.query('rollback').catch((failure: Error) => (broken = failure))
+        throw error
+      } finally {
+        client.release(broken)
+      }
+    },
+    stop: () => (stopped ??= pool.end()),
   }
 }
 
+// The query builder over one connection, which the transaction holds and releases.
+function createBuilder(client: PoolClient): Transaction {
+  // Kysely's own idea of a pool client, which `pg`'s overloads of `query` fit but do not match.
+  const held = new Proxy(client, { get: (target, key) => (key === 'release' ? () => undefined : Reflect.get(target, key)) })
+  const pool = { connect: async () => held, end: async () => undefined, options: {} } as unknown as PostgresPool
+  const builder = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) }).withSchema('sluice')
+  // The connection is used between BEGIN and COMMIT only, which is all that the brand says.
+  return builder as Transaction
+}
+
 // One round trip: role and tenant travel with the BEGIN and end with the transaction.
-async function begin(connection: Kysely<Tables>, scope: TransactionScope): Promise<void> {
+async function begin(client: PoolClient, scope: TransactionScope): Promise<void> {
   if (scope.tenant !== undefined && !isTenantId(scope.tenant)) {
     throw new Error(`Tenant ${JSON.stringify(scope.tenant)} is not a tenant id (lower-case letters, digits, hyphens)`)
   }
-  await sql
-    .raw(
-      `begin; select set_config('role', '${scope.role}', true), set_config('sluice.tenant', '${scope.tenant ?? ''}', true)`,
-    )
-    .execute(connection)
+  await client.query(
+    `begin; select set_config('role', '${scope.role}', true), set_config('sluice.tenant', '${scope.tenant ?? ''}', true)`,
+  )
 }
 
 function poolConfig(options: DatabaseOptions): PoolConfig {

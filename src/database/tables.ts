@@ -28,6 +28,8 @@ export interface TasksTable {
   target: string | null
   cluster: string | null
   unique_key: string | null
+  active_key: string | null
+  active_target: string | null
   input_hash: string
   request_event_id: string
   requested_by: string

@@ -84,6 +84,14 @@ create table sluice.tasks (
   target text,
   cluster text,
   unique_key text,
+  -- What no two active tasks may share, as one value each: a look-up has exactly one index to use, also before the
+  -- first ANALYZE. Tenant and operation hold no slash.
+  active_key text generated always as (case
+    when status in ('COMPLETED', 'FAILED', 'TIMED_OUT', 'CANCELLED', 'REJECTED', 'EXPIRED') then null
+    else tenant_id || '/' || operation || '/' || unique_key end) stored,
+  active_target text generated always as (case
+    when status in ('COMPLETED', 'FAILED', 'TIMED_OUT', 'CANCELLED', 'REJECTED', 'EXPIRED') then null
+    else tenant_id || '/' || target end) stored,
   input_hash text not null,
   request_event_id uuid not null,
   requested_by text not null,
@@ -118,8 +126,8 @@ create table sluice.tasks (
 ) with (autovacuum_vacuum_scale_factor = 0.01, fillfactor = 80);
 
 -- One active task per unique key, and per target.
-create unique index tasks_active_key on sluice.tasks (tenant_id, operation, unique_key) where not done and unique_key is not null;
-create unique index tasks_active_target on sluice.tasks (tenant_id, target) where not done and target is not null;
+create unique index tasks_active_key on sluice.tasks (active_key) where active_key is not null;
+create unique index tasks_active_target on sluice.tasks (active_target) where active_target is not null;
 -- Ids carry their time, so that "newest first" is this index backwards.
 create index tasks_newest on sluice.tasks (tenant_id, task_id);
 create index tasks_by_status on sluice.tasks (tenant_id, status, task_id);
@@ -166,7 +174,9 @@ select sluice.make_event_partitions(3);
 -- Writes what the event says into the task, checks that the move is legal, and numbers the event.
 -- SL001 illegal move · SL002 stale attempt or claim · SL003 refused · SL004 no such task
 create function sluice.project_event() returns trigger
-language plpgsql security definer set search_path = sluice, pg_catalog as $$
+language plpgsql security definer set search_path = sluice, pg_catalog
+-- A plan made while the tables were empty is kept: without this it scans them for as long as nobody analyses them.
+set enable_seqscan = off set jit = off as $$
 declare
   -- current_user is the owner here; the role setting tells who asks.
   asking text := current_setting('role');
@@ -221,7 +231,7 @@ begin
   -- The low-water mark: whoever will write numbers above last_value says so first, and readers stay behind the
   -- smallest such lock. Once per transaction, after the task's row is locked, before the number is taken.
   if current_setting('sluice.low_water', true) is distinct from pg_current_xact_id()::text then
-    perform pg_advisory_xact_lock_shared((23580::bigint << 48) | last_value) from event_seq;
+    perform pg_advisory_xact_lock_shared((23580::bigint << 48) | pg_sequence_last_value('event_seq'));
     perform set_config('sluice.low_water', pg_current_xact_id()::text, true);
   end if;
   new.seq := nextval('event_seq');

@@ -5,7 +5,9 @@
 -- A lost race on a key raises 23505, and the caller tries the requests one by one.
 create function sluice.accept_tasks(requests jsonb)
 returns table (idx int, outcome text, task_id uuid, status text, deduplicated boolean)
-language plpgsql security definer set search_path = sluice, pg_catalog as $$
+language plpgsql security definer set search_path = sluice, pg_catalog
+-- A plan made while the tables were empty is kept: without this it scans them for as long as nobody analyses them.
+set enable_seqscan = off set jit = off as $$
 declare
   r record;
   seen idempotency_keys;
@@ -40,7 +42,7 @@ begin
 
     if r.payload->>'unique_key' is not null then
       select * into standing from tasks t
-        where t.tenant_id = r.tenant and t.operation = r.operation and t.unique_key = r.payload->>'unique_key' and not t.done;
+        where t.active_key = r.tenant || '/' || r.operation || '/' || (r.payload->>'unique_key');
       if found then
         task_id := standing.task_id;
         status := standing.status;
@@ -53,7 +55,7 @@ begin
       end if;
     end if;
     if outcome = 'accepted' and r.target is not null then
-      select * into standing from tasks t where t.tenant_id = r.tenant and t.target = r.target and not t.done;
+      select * into standing from tasks t where t.active_target = r.tenant || '/' || r.target;
       if found then
         outcome := 'conflict';
         task_id := standing.task_id;

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { eventPageSchema } from '../../contract/event.ts'
 import { fromWireId } from '../../contract/ids.ts'
 import { taskListQuerySchema } from '../../contract/task-list.ts'
-import { taskPageSchema, taskSchema } from '../../contract/task.ts'
+import { cancelAnswerSchema, taskPageSchema, taskSchema } from '../../contract/task.ts'
 import { isTerminal } from '../../contract/task-status.ts'
 import { readEvents } from '../../live/feed.sql.ts'
 import { cancelTask } from '../../tasks/cancel-task.ts'
@@ -18,7 +18,6 @@ import type { Services } from '../services.ts'
 import { waitForEnd } from '../wait-for-end.ts'
 
 const params = z.object({ task_id: z.string() })
-const cancelAnswerSchema = z.object({ task: taskSchema, message: z.string() })
 
 /** Tasks: one, many, their timeline, and cancel. */
 export function taskRoutes(app: App, services: Services): void {
