@@ -13,6 +13,8 @@ interface Entry {
   readonly uid: string
   readonly version: string
   readonly text: string
+  /** Its version is above its list's: the history was set back. Then it says nothing about older and newer. */
+  readonly loose?: true
 }
 
 /** The state of one collection, as far as its list and watch have told. Every method returns what changed by it. */
@@ -63,7 +65,7 @@ export class ObjectCache {
     const entry = toEntry(kept)
     const known = this.#entries.get(key)
     if (this.#deleted?.has(entry.uid)) return []
-    if (known?.version === entry.version || (known && isOlder(entry.version, known.version))) return []
+    if (known && (known.version === entry.version || isOlder(entry, known))) return []
     this.#entries.set(key, entry)
     return changesBetween(known, entry, kept)
   }
@@ -110,14 +112,15 @@ export class ObjectCache {
     for (const [key, entry] of found) {
       const known = before.get(key)
       before.delete(key)
-      const kept = backwards ? entry : this.#newer(known, entry)
+      const listed = loosened(entry, version)
+      const kept = backwards ? listed : this.#newer(known, listed)
       if (!kept) continue
       this.#entries.set(key, kept)
       if (kept !== known && kept.version !== known?.version) changes.push(...changesBetween(known, kept, undefined))
     }
     for (const [key, known] of before) {
       // Made after the list was.
-      if (!backwards && isOlder(version, known.version)) this.#entries.set(key, known)
+      if (!backwards && isOlder({ version }, known)) this.#entries.set(key, known)
       else changes.push({ type: 'deleted', object: readEntry(known) })
     }
     return changes
@@ -125,7 +128,7 @@ export class ObjectCache {
 
   #newer(known: Entry | undefined, entry: Entry): Entry | undefined {
     if (!known) return this.#deleted?.has(entry.uid) ? undefined : entry
-    return isOlder(entry.version, known.version) ? known : entry
+    return isOlder(entry, known) ? known : entry
   }
 
   #prune(object: KubernetesObject): KubernetesObject {
@@ -144,8 +147,12 @@ function changesBetween(known: Entry | undefined, entry: Entry, object: Kubernet
   ]
 }
 
-function isOlder(version: string, than: string): boolean {
-  return (compareVersions(version, than) ?? 0) < 0
+function isOlder({ version }: Pick<Entry, 'version'>, than: Entry): boolean {
+  return !than.loose && (compareVersions(version, than.version) ?? 0) < 0
+}
+
+function loosened(entry: Entry, listVersion: string): Entry {
+  return (compareVersions(entry.version, listVersion) ?? 0) > 0 ? { ...entry, loose: true } : entry
 }
 
 function toEntry(object: KubernetesObject): Entry {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { checkExpression } from './readiness-expression.ts'
 
 /** How much a condition must prove that it speaks of our change. */
 export const freshnessSchema = z.enum(['strict', 'ifPresent', 'ignore'])
@@ -21,7 +22,14 @@ const failureRuleSchema = z.strictObject({
     .describe('How long it must last until it is a failure. @default 15000'),
 })
 
-const expressionSchema = z.string().min(1).max(4096)
+const expressionSchema = z
+  .string()
+  .min(1)
+  .max(4096)
+  .superRefine((expression, context) => {
+    const problem = checkExpression(expression)
+    if (problem !== undefined) context.addIssue({ code: 'custom', message: `is no usable CEL expression: ${problem}` })
+  })
 
 /**
  * When an object counts as ready, and when as failed. Plain JSON: it is stored with a durable wait, and users send it

@@ -268,7 +268,7 @@ export class Reflector {
     // Bytes that make no sense may belong to this version: start over.
     if (failure instanceof MalformedWatchError) this.#version = undefined
     onUnavailable(failure)
-    const asked = failure instanceof ClusterError ? Math.min(failure.retryAfterMs ?? 0, longestRetryAfterMs) : 0
+    const asked = askedDelay(failure)
     this.#notBefore = clock.now() + asked
     await this.#pause(Math.max(this.#backoff.next(), asked))
   }
@@ -306,7 +306,7 @@ export class Reflector {
   }
 
   async #readAgain(signal: AbortSignal): Promise<boolean> {
-    const { collection, logger } = this.#options
+    const { collection, logger, clock } = this.#options
     const reading = this.#beginReading()
     try {
       const version = await readPages(collection, reading, { signal, timeoutMs: relistTimeoutMs })
@@ -319,9 +319,15 @@ export class Reflector {
       return true
     } catch (error) {
       logger.debug('List failed', { ...collection.ref, error: String(error) })
+      this.#notBefore = Math.max(this.#notBefore, clock.now() + askedDelay(error))
       return false
     }
   }
+}
+
+/** What `Retry-After` asks, within reason. */
+function askedDelay(error: unknown): number {
+  return error instanceof ClusterError ? Math.min(error.retryAfterMs ?? 0, longestRetryAfterMs) : 0
 }
 
 function isNewer(version: string, than: string): boolean {

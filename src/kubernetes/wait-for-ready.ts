@@ -141,7 +141,8 @@ interface Outcome {
 type WaitEvent = WatchEvent | { readonly type: 'recheck' }
 
 const explainAfterMs = 15_000
-const explainMs = 5_000
+// Less than what waitForWatch grants for looking around.
+const explainMs = 4_000
 
 class ReadinessWait {
   readonly #options: ReadyWaitOptions
