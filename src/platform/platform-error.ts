@@ -32,7 +32,10 @@ export class MissingLibraryError extends Error {
   readonly code = 'missing_library'
   readonly library: string
   constructor(library: string, adapter: string, options?: ErrorOptions) {
-    super(`The ${adapter} adapter needs the package "${library}", which is not installed. Run: npm install ${library}`, options)
+    super(
+      `The ${adapter} adapter needs the package "${library}", which is not installed. Run: npm install ${library}`,
+      options,
+    )
     this.name = 'MissingLibraryError'
     this.library = library
   }

@@ -1,13 +1,14 @@
-import type { Db, DbSession } from '../../db.ts'
+import type { Db, DbSession } from './db.ts'
 
-/** The schema of the tables that adapters keep. It is theirs: no other code reads or writes it. */
+/** The schema of the tables that platform services keep. It is theirs: no other code reads or writes it. */
 export const platformSchema = 'sluice_platform'
 
-/** Makes the adapters' tables where they are missing. Processes that start together queue up. */
+/** Makes the tables where they are missing. Processes that start together queue up. */
 export async function createPlatformTables(db: Db): Promise<void> {
   const [existing] = await db.query<{ present: boolean }>(
     `select to_regclass('${platformSchema}.cache') is not null
-       and to_regclass('${platformSchema}.published_events') is not null as present`,
+       and to_regclass('${platformSchema}.published_events') is not null
+       and to_regclass('${platformSchema}.consumed_events') is not null as present`,
   )
   // The usual case takes no lock and needs no right to create anything.
   if (existing?.present) return
@@ -28,6 +29,10 @@ const statements = [
      topic text not null, idempotency_key text not null, at timestamptz not null default now(),
      primary key (topic, idempotency_key))`,
   `create index if not exists published_events_at on ${platformSchema}.published_events (at)`,
+  `create table if not exists ${platformSchema}.consumed_events (
+     consumer text not null, idempotency_key text not null, at timestamptz not null default now(),
+     primary key (consumer, idempotency_key))`,
+  `create index if not exists consumed_events_at on ${platformSchema}.consumed_events (at)`,
 ]
 
 // Publishing is part of transactions that run under these roles, where they exist.

@@ -45,7 +45,9 @@ export interface SignedObjectHandlerOptions extends UrlSigning {
  * Serves presigned URLs of back ends that have no server of their own (filesystem, memory). Mount it under `baseUrl`.
  * Answers 403 for anything but a URL that was signed for this method and key and has not expired.
  */
-export function createSignedObjectHandler(options: SignedObjectHandlerOptions): (request: Request) => Promise<Response> {
+export function createSignedObjectHandler(
+  options: SignedObjectHandlerOptions,
+): (request: Request) => Promise<Response> {
   const clock = options.clock ?? systemClock
   const basePath = new URL(options.baseUrl).pathname.replace(/\/$/, '')
   return async (request) => {
@@ -64,7 +66,11 @@ export function createSignedObjectHandler(options: SignedObjectHandlerOptions): 
 function keyOf(url: URL, basePath: string): string | undefined {
   if (!url.pathname.startsWith(`${basePath}/`)) return undefined
   try {
-    return url.pathname.slice(basePath.length + 1).split('/').map(decodeURIComponent).join('/')
+    return url.pathname
+      .slice(basePath.length + 1)
+      .split('/')
+      .map(decodeURIComponent)
+      .join('/')
   } catch {
     return undefined
   }

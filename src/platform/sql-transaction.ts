@@ -40,9 +40,12 @@ export async function runTransaction<T>(
     if ('result' in outcome) return outcome.result
     if (!outcome.retryable) throw outcome.error
     if (attempt >= maxAttempts) {
-      throw new SerializationError(`The transaction collided with others in ${attempt} attempts; try the request again`, {
-        cause: outcome.error,
-      })
+      throw new SerializationError(
+        `The transaction collided with others in ${attempt} attempts; try the request again`,
+        {
+          cause: outcome.error,
+        },
+      )
     }
     // Jitter, or the same transactions would collide again.
     await runner.pause((0.5 + runner.random()) * 10 * 2 ** attempt)
@@ -76,7 +79,8 @@ async function attemptOnce<T>(
 }
 
 function beginStatements({ isolation = 'read committed', statementTimeoutMs }: TransactionOptions): string[] {
-  if (!isolationLevels.includes(isolation)) throw new InvalidArgumentError(`"${String(isolation)}" is no isolation level`)
+  if (!isolationLevels.includes(isolation))
+    throw new InvalidArgumentError(`"${String(isolation)}" is no isolation level`)
   if (statementTimeoutMs === undefined) return [`begin isolation level ${isolation}`]
   requireDuration('statementTimeoutMs', statementTimeoutMs)
   return [`begin isolation level ${isolation}`, `set local statement_timeout = ${Math.ceil(statementTimeoutMs)}`]

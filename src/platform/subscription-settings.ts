@@ -19,7 +19,8 @@ export function subscriptionSettings(options: SubscribeOptions = {}): Subscripti
       throw new InvalidArgumentError(`${name} is ${settings[name]}: pass a whole number from 1`)
     }
   }
-  for (const name of ['backoffMinMs', 'backoffMaxMs', 'timeoutMs', 'ackTimeoutMs'] as const) requireDuration(name, settings[name])
+  for (const name of ['backoffMinMs', 'backoffMaxMs', 'timeoutMs', 'ackTimeoutMs'] as const)
+    requireDuration(name, settings[name])
   return settings
 }
 

@@ -25,7 +25,11 @@ export function createMemoryLogger(options: MemoryLoggerOptions = {}): MemoryLog
   const bind = (bound: LogFields): Logger => {
     const at = (level: LogLevel) => (message: string, fields?: LogFields) => {
       if (logLevels.indexOf(level) < lowest) return
-      lines.push({ level, message: redactText(message), fields: written({ ...bound, ...options.context?.(), ...fields }) })
+      lines.push({
+        level,
+        message: redactText(message),
+        fields: written({ ...bound, ...options.context?.(), ...fields }),
+      })
     }
     return {
       debug: at('debug'),

@@ -27,7 +27,14 @@ export function createMemoryObjectStorage(options: MemoryObjectStorageOptions = 
       for await (const chunk of bodyChunks(body)) chunks.push(Buffer.from(chunk))
       const bytes = Buffer.concat(chunks)
       const etag = createHash('sha256').update(bytes).digest('hex')
-      const info = { key, size: bytes.length, contentType, etag, lastModified: new Date(clock.now()), metadata: { ...metadata } }
+      const info = {
+        key,
+        size: bytes.length,
+        contentType,
+        etag,
+        lastModified: new Date(clock.now()),
+        metadata: { ...metadata },
+      }
       objects.set(key, { info, bytes })
       return info
     },

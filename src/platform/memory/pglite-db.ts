@@ -59,7 +59,8 @@ export function createPgliteDb(): Db & Lifecycle {
   return {
     capabilities: { concurrency: false, statementTimeout: false },
     // The row's type is the caller's claim about its own SQL.
-    query: async <T extends Row = Row>(sql: string, params?: readonly unknown[]) => (await once(sql, params)).rows as T[],
+    query: async <T extends Row = Row>(sql: string, params?: readonly unknown[]) =>
+      (await once(sql, params)).rows as T[],
     execute: async (sql, params) => (await once(sql, params)).count,
     withTx: async <T>(work: (tx: DbTransaction) => Promise<T>, options: TransactionOptions = {}) => {
       if (options.statementTimeoutMs !== undefined) {

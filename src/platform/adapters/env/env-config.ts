@@ -52,7 +52,10 @@ interface Setting {
   readonly where: string
 }
 
-function collect<S extends ConfigSchema>(options: EnvConfigOptions<S>, problems: ConfigProblem[]): Map<string, Setting> {
+function collect<S extends ConfigSchema>(
+  options: EnvConfigOptions<S>,
+  problems: ConfigProblem[],
+): Map<string, Setting> {
   const env = options.env ?? process.env
   const file = readFile(options.file, problems)
   const found = new Map<string, Setting>()
@@ -72,9 +75,11 @@ function collect<S extends ConfigSchema>(options: EnvConfigOptions<S>, problems:
     }
   }
   const surplus = (from: object, where: string) =>
-    Object.keys(from).filter((key) => !keys.includes(key)).forEach((key) => {
-      problems.push({ key, where, message: 'is not a setting; check its spelling' })
-    })
+    Object.keys(from)
+      .filter((key) => !keys.includes(key))
+      .forEach((key) => {
+        problems.push({ key, where, message: 'is not a setting; check its spelling' })
+      })
   surplus(file, options.file ?? 'file')
   surplus(options.values ?? {}, 'given')
   return found
@@ -113,7 +118,14 @@ function variableOf(key: string, prefix = ''): string {
   return prefix + key.replaceAll(/([a-z0-9])([A-Z])/g, '$1_$2').toUpperCase()
 }
 
-const booleans: Readonly<Record<string, boolean>> = { true: true, 1: true, yes: true, false: false, 0: false, no: false }
+const booleans: Readonly<Record<string, boolean>> = {
+  true: true,
+  1: true,
+  yes: true,
+  false: false,
+  0: false,
+  no: false,
+}
 
 /** Text from a variable in the form that the schema expects; what does not fit stays text and fails the schema. */
 function fromText(schema: unknown, text: string): unknown {

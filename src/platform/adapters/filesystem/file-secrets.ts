@@ -66,7 +66,10 @@ async function entries(directory: string, folder: string): Promise<{ path: strin
       .filter((entry) => !entry.name.startsWith('.'))
       .map(async (entry) => {
         const path = folder === '' ? entry.name : `${folder}/${entry.name}`
-        return { path, isFolder: entry.isDirectory() || (entry.isSymbolicLink() && (await isFolderLink(join(directory, path)))) }
+        return {
+          path,
+          isFolder: entry.isDirectory() || (entry.isSymbolicLink() && (await isFolderLink(join(directory, path)))),
+        }
       }),
   )
 }
@@ -79,5 +82,9 @@ async function isFolderLink(path: string): Promise<boolean> {
 }
 
 function isAbsent(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'EISDIR' || error.code === 'ENOTDIR')
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    (error.code === 'ENOENT' || error.code === 'EISDIR' || error.code === 'ENOTDIR')
+  )
 }

@@ -6,7 +6,14 @@ import { Readable } from 'node:stream'
 import { z } from 'zod'
 import { type Clock, systemClock } from '../../clock.ts'
 import type { Lifecycle } from '../../lifecycle.ts'
-import { bodyChunks, compareKeys, listSettings, presignSeconds, putSettings, requireObjectKey } from '../../object-key.ts'
+import {
+  bodyChunks,
+  compareKeys,
+  listSettings,
+  presignSeconds,
+  putSettings,
+  requireObjectKey,
+} from '../../object-key.ts'
 import { type ObjectBody, type ObjectInfo, ObjectNotFoundError, type ObjectStorage } from '../../object-storage.ts'
 import { NotSupportedError } from '../../platform-error.ts'
 import { signObjectUrl, type UrlSigning } from '../../signed-object-url.ts'
@@ -189,6 +196,7 @@ async function removeWhenOld(path: string, now: number): Promise<void> {
 }
 
 function undefinedWhenAbsent(error: unknown): undefined {
-  if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return undefined
+  if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
+    return undefined
   throw error
 }

@@ -140,7 +140,11 @@ async function followSecret(following: Following): Promise<SecretWatch> {
 }
 
 /** Resolves at the first event after `version`, when the watch ends, and when `stop` aborts. */
-async function watchOnce({ cluster, namespace, name }: Following, version: string | undefined, stop: AbortSignal): Promise<void> {
+async function watchOnce(
+  { cluster, namespace, name }: Following,
+  version: string | undefined,
+  stop: AbortSignal,
+): Promise<void> {
   const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets`
   const query = { fieldSelector: `metadata.name=${partsOf(name).object}`, resourceVersion: version, timeoutSeconds: 25 }
   const watch = new cluster.Watch(cluster.config)

@@ -153,10 +153,13 @@ export class NatsSubscription {
       )
       if (error === undefined) return
       const hopeless = systemClock.now() > giveUpAt
-      logger.warn(hopeless ? 'An event could not be settled and will come again' : 'An event could not be settled yet', {
-        ...ref,
-        error,
-      })
+      logger.warn(
+        hopeless ? 'An event could not be settled and will come again' : 'An event could not be settled yet',
+        {
+          ...ref,
+          error,
+        },
+      )
       if (hopeless) return
       await delay(systemClock, retryMs)
     }

@@ -70,7 +70,10 @@ function topicNames(topic: string) {
 }
 
 /** Names of a subscription's durable consumers, one per subject. */
-export function consumersOf(layout: TopicStream, subscription: string): { readonly name: string; readonly subject: string }[] {
+export function consumersOf(
+  layout: TopicStream,
+  subscription: string,
+): { readonly name: string; readonly subject: string }[] {
   return [
     ...layout.partitions.map((subject, partition) => ({ name: `${subscription}-p${partition}`, subject })),
     { name: `${subscription}-again`, subject: layout.again(subscription) },

@@ -87,14 +87,20 @@ export function createOpenTelemetryTracer(options: OpenTelemetryTracerOptions): 
   }
 }
 
-async function registerSdk(options: OpenTelemetryTracerOptions & { readonly endpoint: string }): Promise<() => Promise<void>> {
+async function registerSdk(
+  options: OpenTelemetryTracerOptions & { readonly endpoint: string },
+): Promise<() => Promise<void>> {
   const adapter = 'opentelemetry'
   const sdk = await loadLibrary('@opentelemetry/sdk-trace-node', adapter, () => import('@opentelemetry/sdk-trace-node'))
-  const { OTLPTraceExporter } = await loadLibrary('@opentelemetry/exporter-trace-otlp-http', adapter, () =>
-    import('@opentelemetry/exporter-trace-otlp-http'),
+  const { OTLPTraceExporter } = await loadLibrary(
+    '@opentelemetry/exporter-trace-otlp-http',
+    adapter,
+    () => import('@opentelemetry/exporter-trace-otlp-http'),
   )
-  const { resourceFromAttributes } = await loadLibrary('@opentelemetry/resources', adapter, () =>
-    import('@opentelemetry/resources'),
+  const { resourceFromAttributes } = await loadLibrary(
+    '@opentelemetry/resources',
+    adapter,
+    () => import('@opentelemetry/resources'),
   )
   const exporter = new OTLPTraceExporter({ url: options.endpoint, headers: { ...options.headers } })
   const provider = new sdk.NodeTracerProvider({

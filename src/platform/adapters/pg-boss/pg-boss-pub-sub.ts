@@ -10,7 +10,7 @@ import { ServiceNotRunningError } from '../../platform-error.ts'
 import type { PubSub, SubscriptionRef } from '../../pub-sub.ts'
 import { requireTopic, subscriptionSettings } from '../../subscription-settings.ts'
 import type { Tracer } from '../../tracer.ts'
-import { createPlatformTables } from '../postgres/platform-schema.sql.ts'
+import { createPlatformTables } from '../../platform-schema.sql.ts'
 import type { PostgresDb } from '../postgres/postgres-db.ts'
 import { listDeadLetters, redriveDeadLetters } from './dead-letters.ts'
 import { inTransaction, keyOf } from './engine-calls.ts'
@@ -129,7 +129,11 @@ interface Posting {
   readonly newEvent: NewEvent
 }
 
-async function postEvent(boss: PgBoss, tx: Pick<DbSession, 'query'>, { topic, event, newEvent }: Posting): Promise<void> {
+async function postEvent(
+  boss: PgBoss,
+  tx: Pick<DbSession, 'query'>,
+  { topic, event, newEvent }: Posting,
+): Promise<void> {
   // A generated id cannot come twice; a given one can.
   const mayRepeat = newEvent.id !== undefined || newEvent.idempotencyKey !== undefined
   if (mayRepeat && !(await rememberPublished(tx, topic, event.idempotencykey))) return

@@ -1,5 +1,5 @@
 import type { DbSession } from '../../db.ts'
-import { platformSchema } from '../postgres/platform-schema.sql.ts'
+import { platformSchema } from '../../platform-schema.sql.ts'
 
 const table = `${platformSchema}.published_events`
 
@@ -22,9 +22,8 @@ export async function forgetPublished(db: DbSession, windowMs: number): Promise<
 
 /** The database's time plus a delay: a client's clock may be wrong, and the engine takes whole seconds only. */
 export async function timeAfter(tx: Pick<DbSession, 'query'>, delayMs: number): Promise<Date> {
-  const [row] = await tx.query<{ at: Date }>(
-    `select clock_timestamp() + $1::float8 * interval '1 millisecond' as at`,
-    [delayMs],
-  )
+  const [row] = await tx.query<{ at: Date }>(`select clock_timestamp() + $1::float8 * interval '1 millisecond' as at`, [
+    delayMs,
+  ])
   return row?.at ?? new Date()
 }

@@ -113,7 +113,11 @@ async function putBack(options: SubscriptionWorkerOptions, job: JobWithMetadata,
 
 // In one transaction and not by the engine's own dead-lettering: that leaves the failed job where it was, where it
 // would block its key for ever.
-async function moveToDeadLetters(options: SubscriptionWorkerOptions, job: JobWithMetadata, error: string): Promise<void> {
+async function moveToDeadLetters(
+  options: SubscriptionWorkerOptions,
+  job: JobWithMetadata,
+  error: string,
+): Promise<void> {
   const { boss, db, ref } = options
   const { queue, dead } = queuesOf(ref)
   await db.withTx(async (tx) => {
@@ -141,7 +145,10 @@ async function unblockNowAndThen(
     try {
       for (const key of await boss.getBlockedKeys(queue)) {
         const failed = (await boss.findJobs(queue, { key })).filter((job) => job.state === 'failed')
-        await boss.deleteJob(queue, failed.map((job) => job.id))
+        await boss.deleteJob(
+          queue,
+          failed.map((job) => job.id),
+        )
         logger.warn('An event became a dead letter after its process died', { ...ref, key })
         wake()
       }

@@ -1,5 +1,5 @@
 import type { DbSession } from '../../db.ts'
-import { platformSchema } from './platform-schema.sql.ts'
+import { platformSchema } from '../../platform-schema.sql.ts'
 
 const table = `${platformSchema}.cache`
 

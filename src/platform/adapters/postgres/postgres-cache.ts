@@ -4,7 +4,7 @@ import { type Clock, delay, systemClock } from '../../clock.ts'
 import type { Db } from '../../db.ts'
 import type { Lifecycle } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
-import { createPlatformTables } from './platform-schema.sql.ts'
+import { createPlatformTables } from '../../platform-schema.sql.ts'
 import { deleteEntry, deleteExpired, entryExists, selectEntry, upsertEntry } from './postgres-cache.sql.ts'
 
 export interface PostgresCacheOptions {
@@ -40,7 +40,8 @@ export function createPostgresCache(options: PostgresCacheOptions): Cache & Life
       // The type is the caller's claim about its key.
       return text === undefined ? undefined : (JSON.parse(text) as T)
     },
-    set: async (key, value, { ttlMs }) => upsertEntry(db, { key, text: encodeCacheValue(key, value, { ttlMs }), ttlMs }),
+    set: async (key, value, { ttlMs }) =>
+      upsertEntry(db, { key, text: encodeCacheValue(key, value, { ttlMs }), ttlMs }),
   }
   return {
     ...access,

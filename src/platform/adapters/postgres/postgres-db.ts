@@ -46,7 +46,8 @@ export function createPostgresDb(options: PostgresDbOptions): PostgresDb {
       return current()
     },
     // The row's type is the caller's claim about its own SQL.
-    query: async <T extends Row = Row>(sql: string, params?: readonly unknown[]) => (await once(sql, params)).rows as T[],
+    query: async <T extends Row = Row>(sql: string, params?: readonly unknown[]) =>
+      (await once(sql, params)).rows as T[],
     execute: async (sql, params) => (await once(sql, params)).count,
     withTx: <T>(work: (tx: DbTransaction) => Promise<T>, txOptions: TransactionOptions = {}) =>
       runTransaction(

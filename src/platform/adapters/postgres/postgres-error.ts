@@ -1,11 +1,20 @@
 import { StatementTimeoutError } from '../../db.ts'
 import { ServiceUnavailableError } from '../../platform-error.ts'
 
-const networkCodes = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH'])
+const networkCodes = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ETIMEDOUT',
+  'EPIPE',
+  'EHOSTUNREACH',
+])
 // Connection exceptions, "too many connections", shutdowns and start-up.
 const sqlStates = /^(08...|53300|57P0[1-5])$/
 // The driver gives these no code.
-const messages = /^(Connection terminated|Query read timeout|timeout exceeded|timeout expired|Client has encountered a connection error)/
+const messages =
+  /^(Connection terminated|Query read timeout|timeout exceeded|timeout expired|Client has encountered a connection error)/
 
 /** Turns "not reachable" and "took too long" into errors to act on; a SQL error stays as it is, with its SQLSTATE. */
 export function fromPostgresError(error: unknown): unknown {

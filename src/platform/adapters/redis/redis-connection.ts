@@ -62,7 +62,9 @@ export async function connectRedis(options: RedisOptions, answerWithinMs?: numbe
       return await within(answerWithinMs ?? timeoutMs, client.sendCommand(command.map(String)))
     } catch (error) {
       if (error instanceof ErrorReply && !notNow.test(error.message)) throw error
-      throw new ServiceUnavailableError('redis', `Redis did not answer ${command[0]} (${String(error)})`, { cause: error })
+      throw new ServiceUnavailableError('redis', `Redis did not answer ${command[0]} (${String(error)})`, {
+        cause: error,
+      })
     }
   }
   return {

@@ -58,7 +58,17 @@ export function createRedisPubSub(options: RedisPubSubOptions): PubSub & Lifecyc
       await ensure()
       const reader = await connectRedis(options)
       const { logger } = options
-      const subscription = new RedisSubscription({ redis: redis(), reader, ref, stream, dead, handler, settings, logger, ensure })
+      const subscription = new RedisSubscription({
+        redis: redis(),
+        reader,
+        ref,
+        stream,
+        dead,
+        handler,
+        settings,
+        logger,
+        ensure,
+      })
       subscriptions.add(subscription)
       return {
         stop: async () => {
@@ -73,13 +83,11 @@ export function createRedisPubSub(options: RedisPubSubOptions): PubSub & Lifecyc
       await redis().send('DEL', stream, dead)
     },
     deadLetters: async (ref, limit = 100) =>
-      (await readDeadLetters(ref, limit)).map(
-        ({ fields }): DeadLetter => ({
-          event: parseEnvelope(fields.get('event') ?? ''),
-          attempts: Number(fields.get('attempts')),
-          error: fields.get('error') ?? '',
-        }),
-      ),
+      (await readDeadLetters(ref, limit)).map(({ fields }): DeadLetter => ({
+        event: parseEnvelope(fields.get('event') ?? ''),
+        attempts: Number(fields.get('attempts')),
+        error: fields.get('error') ?? '',
+      })),
     redrive: async (ref, eventIds) => {
       const { stream, dead } = keysOf(ref)
       let count = 0

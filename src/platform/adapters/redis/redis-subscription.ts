@@ -103,7 +103,19 @@ export class RedisSubscription {
 
   async #read(most: number): Promise<Entry[]> {
     const { reader, stream, ref } = this.#options
-    const command = ['XREADGROUP', 'GROUP', ref.name, this.#consumer, 'COUNT', most, 'BLOCK', blockMs, 'STREAMS', stream, '>']
+    const command = [
+      'XREADGROUP',
+      'GROUP',
+      ref.name,
+      this.#consumer,
+      'COUNT',
+      most,
+      'BLOCK',
+      blockMs,
+      'STREAMS',
+      stream,
+      '>',
+    ]
     const reply = await reader.send(...command)
     const [first]: unknown[] = Array.isArray(reply) ? reply : []
     const entries = streamEntries(Array.isArray(first) ? first[1] : undefined)
@@ -140,11 +152,14 @@ export class RedisSubscription {
       const { error } = outcome
       const last = entry.attempt >= settings.maxAttempts
       const { attempt } = entry
-      logger.warn(last ? 'An event became a dead letter' : 'An event could not be handled and will be delivered again', {
-        ...ref,
-        attempt,
-        error,
-      })
+      logger.warn(
+        last ? 'An event became a dead letter' : 'An event could not be handled and will be delivered again',
+        {
+          ...ref,
+          attempt,
+          error,
+        },
+      )
       if (last) await this.#settle(entry, deadLetterScript, [dead], entry.event, attempt, describeError(error))
       else await this.#settle(entry, failScript)
     }
@@ -153,7 +168,12 @@ export class RedisSubscription {
   }
 
   /** Tries until the server has it: an event that was handled and not settled would be handled again. */
-  async #settle(entry: Entry, script: RedisScript, moreKeys: string[] = [], ...values: (string | number)[]): Promise<void> {
+  async #settle(
+    entry: Entry,
+    script: RedisScript,
+    moreKeys: string[] = [],
+    ...values: (string | number)[]
+  ): Promise<void> {
     const { redis, stream, ref, settings, logger } = this.#options
     const giveUpAt = systemClock.now() + settings.ackTimeoutMs
     for (;;) {
@@ -162,10 +182,13 @@ export class RedisSubscription {
         return
       } catch (error) {
         const hopeless = !(error instanceof ServiceUnavailableError) || systemClock.now() > giveUpAt
-        logger.warn(hopeless ? 'An event could not be settled and will come again' : 'An event could not be settled yet', {
-          ...ref,
-          error,
-        })
+        logger.warn(
+          hopeless ? 'An event could not be settled and will come again' : 'An event could not be settled yet',
+          {
+            ...ref,
+            error,
+          },
+        )
         if (hopeless) return
         await delay(systemClock, retryMs)
       }

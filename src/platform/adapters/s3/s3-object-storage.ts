@@ -109,7 +109,8 @@ export function createS3ObjectStorage(options: S3ObjectStorageOptions): ObjectSt
         await started.client.send(new started.sdk.HeadBucketCommand({ Bucket }))
       } catch (error) {
         started.client.destroy()
-        if (statusOf(error) === 404) throw new Error(`There is no bucket "${Bucket}". Create it first`, { cause: error })
+        if (statusOf(error) === 404)
+          throw new Error(`There is no bucket "${Bucket}". Create it first`, { cause: error })
         throw fromS3Error(error)
       }
       running = started
@@ -183,7 +184,10 @@ function toInfo(key: string, fields: HeadFields): ObjectInfo {
   }
 }
 
-async function* faultsTo(chunks: AsyncIterable<Uint8Array>, tell: (error: unknown) => void): AsyncGenerator<Uint8Array> {
+async function* faultsTo(
+  chunks: AsyncIterable<Uint8Array>,
+  tell: (error: unknown) => void,
+): AsyncGenerator<Uint8Array> {
   try {
     yield* chunks
   } catch (error) {
