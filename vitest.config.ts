@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    include: ['src/**/*.test.{ts,tsx}', 'test/**/*.test.ts'],
+    include: ['src/**/*.test.{ts,tsx}', 'web/**/*.test.ts', 'test/**/*.test.ts'],
     globalSetup: ['test/helpers/postgres-server.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
