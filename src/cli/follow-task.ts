@@ -84,10 +84,10 @@ async function followChanges(
 }
 
 interface Display {
-  show(task: Task): void
-  end(task: Task): void
+  readonly show: (task: Task) => void
+  readonly end: (task: Task) => void
   /** Leaves the terminal as it was; idempotent. */
-  stop(): void
+  readonly stop: () => void
 }
 
 function showAsLines(terminal: Terminal): Display {

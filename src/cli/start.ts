@@ -40,6 +40,8 @@ async function start(flags: StartFlags): Promise<number> {
   const options = parseStartOptions(flags, process.env)
   const level = parseLogLevel(process.env['SLUICE_LOG_LEVEL'], options)
   ignoreClosedOutput()
+  // Begun now, so that reading the modules and the start of PostgreSQL, which take equally long, go side by side.
+  for (const module of [loadSluice(), loadSimulatedCluster()]) module.catch(() => undefined)
   const requests = collectStopRequests((exitCode) => process.exit(exitCode))
   try {
     return await runStart(
@@ -68,15 +70,17 @@ function ignoreClosedOutput(): void {
   }
 }
 
-// Loaded while PostgreSQL comes up: reading the modules takes as long as that.
+const loadSluice = () => import('../main.ts')
+const loadSimulatedCluster = () => import('../kubernetes/simulated/simulated-cluster.ts')
+
 const parts: Omit<StartParts, 'logger'> = {
   startPostgres: startEmbeddedPostgres,
   async startSimulatedCluster(options) {
-    const { startSimulatedCluster } = await import('../kubernetes/simulated/simulated-cluster.ts')
+    const { startSimulatedCluster } = await loadSimulatedCluster()
     return startSimulatedCluster(options)
   },
   async startSluice(options) {
-    const { startSluice } = await import('../main.ts')
+    const { startSluice } = await loadSluice()
     return startSluice(options)
   },
   print: (text) => process.stdout.write(text),
