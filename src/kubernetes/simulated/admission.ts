@@ -1,7 +1,7 @@
 import { checkRules } from './cel-rules.ts'
 import { invalidObject, type FieldError } from './field-error.ts'
 import { dropDefaultedNulls, dropNulls, applyDefaults, pruneUnknown } from './schema-pruning.ts'
-import { isObject, objectAt } from './json.ts'
+import { isObject } from './json.ts'
 import type { KubernetesObject } from './kubernetes-object.ts'
 import { validateMetadata } from './name-rules.ts'
 import type { ResourceKind } from './resource-kind.ts'
@@ -41,9 +41,12 @@ function refuseWrongTypes(kind: ResourceKind, object: KubernetesObject): void {
 /** Every rule of the kind: metadata, schema, expressions, and what no schema can say. */
 export function validateObject(kind: ResourceKind, object: KubernetesObject, live: KubernetesObject | undefined): void {
   const errors: FieldError[] = [...validateMetadata(object, kind.plural === 'namespaces' && kind.group === '')]
-  const { metadata: _, ...rest } = object
-  const { metadata: __, ...properties } = kind.schema.properties ?? {}
-  errors.push(...validateValue(rest, { ...kind.schema, properties }, ''))
+  // All of the metadata but its name has been checked.
+  const { metadata, ...rest } = object
+  const { metadata: metaSchema, ...properties } = kind.schema.properties ?? {}
+  errors.push(...validateValue(rest, { ...kind.schema, properties, required: withoutMetadata(kind) }, ''))
+  const nameSchema = metaSchema?.properties?.['name']
+  if (nameSchema !== undefined) errors.push(...validateValue(metadata.name, nameSchema, 'metadata.name'))
   // Expressions read fields of the right type only: a value that breaks the schema would break them as well.
   if (errors.length === 0) errors.push(...checkRules(object, kind.schema, live))
   if (errors.length === 0) errors.push(...(kind.hooks.validate?.(object, live) ?? []))
@@ -56,6 +59,6 @@ export function statesOf(kind: ResourceKind, object: KubernetesObject): Record<s
   return kind.statusSubresource || status === undefined || !isObject(status) ? rest : { ...rest, status }
 }
 
-export function hasSpec(object: KubernetesObject): boolean {
-  return objectAt(object, 'spec') !== undefined
+function withoutMetadata(kind: ResourceKind): readonly string[] {
+  return (kind.schema.required ?? []).filter((name) => name !== 'metadata')
 }

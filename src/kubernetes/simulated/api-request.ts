@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { parse as parseYaml } from 'yaml'
 import { isObject, type Json } from './json.ts'
+import { parseProtobuf, protobufType } from './protobuf-body.ts'
 import { badRequest, StatusError, unsupportedMediaType } from './status-error.ts'
 
 export type Verb = 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | 'deletecollection'
@@ -74,7 +75,7 @@ export function mediaType(request: IncomingMessage): string {
   return (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
 }
 
-export async function readBody(request: IncomingMessage): Promise<string> {
+export async function readBody(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of request) {
@@ -90,16 +91,16 @@ export async function readBody(request: IncomingMessage): Promise<string> {
     }
     chunks.push(bytes)
   }
-  return Buffer.concat(chunks).toString('utf8')
+  return Buffer.concat(chunks)
 }
 
-const bodyTypes = ['application/json', 'application/yaml']
+const bodyTypes = ['application/json', 'application/yaml', protobufType]
 
-/** A JSON or YAML body, or undefined when there is none. */
-export function parseBody(text: string, type: string): Json | undefined {
-  if (text.trim() === '') return undefined
+/** A body in one of the formats of the API, or undefined when there is none. */
+export function parseBody(body: Buffer, type: string): Json | undefined {
+  if (body.length === 0) return undefined
   if (type !== '' && !bodyTypes.includes(type)) throw unsupportedMediaType(bodyTypes)
-  return parseText(text, type === 'application/yaml')
+  return type === protobufType ? parseProtobuf(body) : parseText(body.toString('utf8'), type === 'application/yaml')
 }
 
 export function parseText(text: string, yaml: boolean): Json {

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
 import { createServer as createSocketServer, type Server as SocketServer, type Socket } from 'node:net'
-import { parseTarget, type RequestTarget } from './api-request.ts'
+import { mediaType, parseBody, parseTarget, readBody, type RequestTarget } from './api-request.ts'
 import type { Authorizer, User } from './authorization.ts'
 import type { Certificate } from './certificate.ts'
 import type { SimulatedClock } from './clock.ts'
@@ -19,13 +19,16 @@ import {
 import type { Faults } from './faults.ts'
 import { answerFaultRequest } from './fault-endpoint.ts'
 import type { JsonObject } from './json.ts'
+import type { ObjectRemover } from './object-remover.ts'
+import type { ObjectWriter } from './object-writer.ts'
 import type { ObjectStore } from './object-store.ts'
-import { openApiDocument, openApiIndex, swaggerDocument } from './openapi.ts'
+import { OpenApi } from './openapi.ts'
 import { parseSelection } from './paged-list.ts'
 import { chooseRepresentation } from './representation.ts'
 import { send, type Answer, type Call, type ResourceHandler } from './resource-handler.ts'
 import type { KindRegistry, ResourceKind } from './resource-kind.ts'
 import { methodNotAllowed, notAcceptable, pathNotFound, StatusError } from './status-error.ts'
+import { virtualResources, type VirtualResource } from './virtual-resources.ts'
 import type { WatchCache } from './watch-cache.ts'
 import { WatchStream, type WatchOptions } from './watch-stream.ts'
 
@@ -33,6 +36,8 @@ export interface ServerParts {
   readonly kinds: KindRegistry
   readonly store: ObjectStore
   readonly cache: WatchCache
+  readonly writer: ObjectWriter
+  readonly remover: ObjectRemover
   readonly resources: ResourceHandler
   readonly authorizer: Authorizer
   readonly clock: SimulatedClock
@@ -56,11 +61,13 @@ export class ApiServer {
   readonly #sockets = new Set<Socket>()
   readonly #watches = new Set<WatchStream>()
   readonly #cancelDelays = new Set<() => void>()
+  readonly #openApi: OpenApi
   #downUntil = 0
   #requests = 0
 
   constructor(parts: ServerParts) {
     this.#parts = parts
+    this.#openApi = new OpenApi(parts.kinds)
     const serve = (request: IncomingMessage, response: ServerResponse): void => void this.#serve(request, response)
     this.#plain = createServer(serve)
     this.#secure = createHttpsServer({ cert: parts.certificate.certificate, key: parts.certificate.key }, serve)
@@ -87,6 +94,13 @@ export class ApiServer {
     })
     const address = this.#listener.address()
     return typeof address === 'object' && address !== null ? address.port : port
+  }
+
+  /** Ends the watches of a resource that is no longer served. */
+  endWatches(group: string, plural: string): void {
+    for (const watch of this.#watches) {
+      if (watch.target.group === group && watch.target.resource === plural) watch.end()
+    }
   }
 
   breakConnections(downMs: number): void {
@@ -169,11 +183,26 @@ export class ApiServer {
     readonly user: User
   }): Promise<void> {
     const { request, response, url, target, user } = asked
-    this.#parts.authorizer.require(user, target)
+    const virtual = findVirtual(target)
+    // Everybody may ask what they may do.
+    if (virtual === undefined || virtual.verb !== 'create') this.#parts.authorizer.require(user, target)
+    if (virtual !== undefined) {
+      const body = parseBody(await readBody(request), mediaType(request))
+      const { store, writer, remover } = this.#parts
+      const { status, body: answer } = virtual.answer({ target, user, body, store, writer, remover })
+      const text = answer === undefined ? '' : JSON.stringify(answer)
+      send(response, { status, contentType: 'application/json', text, warnings: [] })
+      return
+    }
     const kind = this.#parts.kinds.find(target.group, target.version, target.resource)
     if (kind === undefined || !offers(kind, target)) throw pathNotFound()
-    if (target.verb === 'watch') this.#watch({ request, url, target, kind }, response)
-    else send(response, await this.#parts.resources.answer({ request, url, target, kind }))
+    if (target.verb === 'watch') {
+      this.#watch({ request, url, target, kind }, response)
+      return
+    }
+    const answer = await this.#parts.resources.answer({ request, url, target, kind })
+    const deprecation = kind.deprecation === undefined ? [] : [kind.deprecation]
+    send(response, { ...answer, warnings: [...deprecation, ...answer.warnings] })
   }
 
   #watch({ request, url, target, kind }: Call, response: ServerResponse): void {
@@ -219,7 +248,6 @@ export class ApiServer {
   }
 
   #document(url: URL, accept: string): Answer {
-    const { kinds } = this.#parts
     const [first, second, third, ...more] = url.pathname.split('/').filter((part) => part !== '')
     if (more.length > 0 && first !== 'openapi') throw pathNotFound()
     switch (first) {
@@ -231,7 +259,7 @@ export class ApiServer {
       case 'apis':
         return this.#discovery(first, [second, third], accept)
       case 'openapi':
-        return openApi(kinds, second, third === undefined ? [] : [third, ...more], accept)
+        return openApi(this.#openApi, second, third === undefined ? [] : [third, ...more], accept)
       default:
         throw pathNotFound()
     }
@@ -248,22 +276,35 @@ export class ApiServer {
   }
 }
 
+function findVirtual(target: RequestTarget): VirtualResource | undefined {
+  return virtualResources.find(
+    (virtual) =>
+      virtual.group === target.group &&
+      virtual.version === target.version &&
+      virtual.resource === target.resource &&
+      virtual.subresource === target.subresource &&
+      virtual.verb === target.verb,
+  )
+}
+
 function offers(kind: ResourceKind, target: RequestTarget): boolean {
   if (!kind.namespaced && target.namespace !== '') return false
   if (target.subresource === '') return true
   return subresourcesOf(kind).some(({ name }) => name === target.subresource)
 }
 
-function openApi(kinds: KindRegistry, which: string | undefined, path: readonly string[], accept: string): Answer {
-  if (which === 'v2' && path.length === 0) {
-    requireJson(accept)
-    return json(swaggerDocument(kinds))
-  }
-  if (which !== 'v3') throw pathNotFound()
-  if (path.length === 0) return json(openApiIndex(kinds))
+function openApi(documents: OpenApi, which: string | undefined, path: readonly string[], accept: string): Answer {
   requireJson(accept)
+  if (which === 'v2' && path.length === 0) return jsonText(documents.swagger())
+  if (which !== 'v3') throw pathNotFound()
+  if (path.length === 0) return jsonText(documents.index())
   const [root, first = '', second = ''] = path
-  return json(openApiDocument(kinds, root === 'api' ? '' : first, root === 'api' ? first : second))
+  return jsonText(documents.document(root === 'api' ? '' : first, root === 'api' ? first : second))
+}
+
+function jsonText(text: string | undefined): Answer {
+  if (text === undefined) throw pathNotFound()
+  return { status: 200, contentType: 'application/json', text, warnings: [] }
 }
 
 function requireJson(accept: string): void {

@@ -1,4 +1,5 @@
 import type { JsonObject } from './json.ts'
+import { virtualResources, type VirtualResource } from './virtual-resources.ts'
 import { apiVersionOf, type KindRegistry, type ResourceKind } from './resource-kind.ts'
 
 const verbs = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']
@@ -25,7 +26,7 @@ export function wantsAggregated(accept: string): boolean {
 
 /** `/api` or `/apis` with every resource in it. */
 export function aggregatedDiscovery(kinds: KindRegistry, legacy: boolean): JsonObject {
-  const groups = [...kinds.groups()].filter(([group]) => (group === '') === legacy)
+  const groups = [...groupsOf(kinds)].filter(([group]) => (group === '') === legacy)
   return {
     kind: 'APIGroupDiscoveryList',
     apiVersion: 'apidiscovery.k8s.io/v2',
@@ -35,7 +36,10 @@ export function aggregatedDiscovery(kinds: KindRegistry, legacy: boolean): JsonO
       versions: versions.map((version) => ({
         version,
         freshness: 'Current',
-        resources: kindsIn(kinds, group, version).map(aggregatedResource),
+        resources: [
+          ...kindsIn(kinds, group, version).map(aggregatedResource),
+          ...virtualIn(group, version).map(aggregatedVirtual),
+        ],
       })),
     })),
   }
@@ -46,7 +50,7 @@ export function legacyVersions(): JsonObject {
 }
 
 export function groupList(kinds: KindRegistry): JsonObject {
-  const groups = [...kinds.groups().keys()].filter((group) => group !== '')
+  const groups = [...groupsOf(kinds).keys()].filter((group) => group !== '')
   return {
     kind: 'APIGroupList',
     apiVersion: 'v1',
@@ -55,18 +59,21 @@ export function groupList(kinds: KindRegistry): JsonObject {
 }
 
 export function groupDocument(kinds: KindRegistry, group: string): JsonObject | undefined {
-  if (group === '' || !kinds.groups().has(group)) return undefined
+  if (group === '' || !groupsOf(kinds).has(group)) return undefined
   return { kind: 'APIGroup', apiVersion: 'v1', ...groupEntry(kinds, group) }
 }
 
 export function resourceList(kinds: KindRegistry, group: string, version: string): JsonObject | undefined {
-  const served = kindsIn(kinds, group, version)
-  if (served.length === 0) return undefined
+  const resources = [
+    ...kindsIn(kinds, group, version).flatMap(resourceEntries),
+    ...virtualIn(group, version).map(virtualEntry),
+  ]
+  if (resources.length === 0) return undefined
   return {
     kind: 'APIResourceList',
     apiVersion: 'v1',
     groupVersion: apiVersionOf({ group, version }),
-    resources: served.flatMap(resourceEntries),
+    resources,
   }
 }
 
@@ -74,8 +81,47 @@ function kindsIn(kinds: KindRegistry, group: string, version: string): readonly 
   return kinds.all().filter((kind) => kind.group === group && kind.version === version)
 }
 
+/** Groups of kinds and of virtual resources, with their versions. */
+function groupsOf(kinds: KindRegistry): ReadonlyMap<string, readonly string[]> {
+  const groups = new Map(kinds.groups())
+  for (const { group, version } of virtualResources) {
+    if (!groups.has(group)) groups.set(group, [version])
+  }
+  return groups
+}
+
+function virtualIn(group: string, version: string): readonly VirtualResource[] {
+  return virtualResources.filter((virtual) => virtual.group === group && virtual.version === version)
+}
+
+function virtualEntry(virtual: VirtualResource): JsonObject {
+  return {
+    name: virtual.subresource === '' ? virtual.resource : `${virtual.resource}/${virtual.subresource}`,
+    singularName: '',
+    namespaced: virtual.namespaced,
+    kind: virtual.kind,
+    verbs: [virtual.verb],
+  }
+}
+
+function aggregatedVirtual(virtual: VirtualResource): JsonObject {
+  const responseKind = { group: virtual.group, version: virtual.version, kind: virtual.kind }
+  const scope = virtual.namespaced ? 'Namespaced' : 'Cluster'
+  if (virtual.subresource === '') {
+    return { resource: virtual.resource, responseKind, scope, singularResource: '', verbs: [virtual.verb] }
+  }
+  const { subresource, verb } = virtual
+  return {
+    resource: virtual.resource,
+    scope,
+    singularResource: '',
+    verbs: [],
+    subresources: [{ subresource, responseKind, verbs: [verb] }],
+  }
+}
+
 function groupEntry(kinds: KindRegistry, group: string): JsonObject {
-  const versions = (kinds.groups().get(group) ?? []).map((version) => ({
+  const versions = (groupsOf(kinds).get(group) ?? []).map((version) => ({
     groupVersion: apiVersionOf({ group, version }),
     version,
   }))

@@ -8,7 +8,6 @@ import {
   finalizersOf,
   generationOf,
   isTerminating,
-  managedFieldsOf,
   objectKey,
   uidOf,
   type KubernetesObject,
@@ -356,8 +355,4 @@ const letters = 'bcdfghjklmnpqrstvwxz2456789'
 
 function randomSuffix(): string {
   return Array.from({ length: 5 }, () => letters[randomInt(letters.length)]).join('')
-}
-
-export function hasManagedFields(object: KubernetesObject): boolean {
-  return managedFieldsOf(object).length > 0
 }

@@ -4,23 +4,57 @@ import { serverVersion, subresourcesOf } from './discovery.ts'
 import { apiVersionOf, type KindRegistry, type ResourceKind } from './resource-kind.ts'
 import type { Schema } from './schema.ts'
 
-/** The index of OpenAPI v3: one document per group and version. */
-export function openApiIndex(kinds: KindRegistry): JsonObject {
-  const paths: JsonObject = {}
-  for (const [group, versions] of kinds.groups()) {
-    for (const version of versions) {
-      const path = group === '' ? `api/${version}` : `apis/${group}/${version}`
-      const text = JSON.stringify(openApiDocument(kinds, group, version))
-      const hash = createHash('sha256').update(text).digest('hex').slice(0, 32).toUpperCase()
-      paths[path] = { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }
-    }
+/** OpenAPI documents, made once per change of the kinds. */
+export class OpenApi {
+  readonly #kinds: KindRegistry
+  readonly #texts = new Map<string, string>()
+  #revision = -1
+
+  constructor(kinds: KindRegistry) {
+    this.#kinds = kinds
   }
-  return { paths }
+
+  /** The index of OpenAPI v3: one document per group and version. */
+  index(): string {
+    return this.#keep('', () => {
+      const paths: JsonObject = {}
+      for (const [group, versions] of this.#kinds.groups()) {
+        for (const version of versions) {
+          const path = group === '' ? `api/${version}` : `apis/${group}/${version}`
+          const text = this.document(group, version) ?? ''
+          const hash = createHash('sha256').update(text).digest('hex').slice(0, 32).toUpperCase()
+          paths[path] = { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }
+        }
+      }
+      return JSON.stringify({ paths })
+    })
+  }
+
+  document(group: string, version: string): string | undefined {
+    const served = this.#kinds.all().filter((kind) => kind.group === group && kind.version === version)
+    if (served.length === 0) return undefined
+    return this.#keep(`${group}/${version}`, () => JSON.stringify(openApiDocument(served)))
+  }
+
+  swagger(): string {
+    return this.#keep('swagger', () => JSON.stringify(swaggerDocument(this.#kinds)))
+  }
+
+  #keep(name: string, make: () => string): string {
+    if (this.#revision !== this.#kinds.revision) {
+      this.#revision = this.#kinds.revision
+      this.#texts.clear()
+    }
+    let text = this.#texts.get(name)
+    if (text === undefined) {
+      text = make()
+      this.#texts.set(name, text)
+    }
+    return text
+  }
 }
 
-export function openApiDocument(kinds: KindRegistry, group: string, version: string): JsonObject | undefined {
-  const served = kinds.all().filter((kind) => kind.group === group && kind.version === version)
-  if (served.length === 0) return undefined
+function openApiDocument(served: readonly ResourceKind[]): JsonObject {
   const paths: JsonObject = {}
   const schemas: JsonObject = {}
   for (const kind of served) {
@@ -39,7 +73,7 @@ export function openApiDocument(kinds: KindRegistry, group: string, version: str
 }
 
 /** OpenAPI v2, all kinds in one document. */
-export function swaggerDocument(kinds: KindRegistry): JsonObject {
+function swaggerDocument(kinds: KindRegistry): JsonObject {
   const paths: JsonObject = {}
   const definitions: JsonObject = {}
   for (const kind of kinds.all()) {

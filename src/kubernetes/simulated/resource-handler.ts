@@ -14,6 +14,7 @@ import { jsonPatch, mergePatch, strategicMergePatch } from './patch.ts'
 import { chooseRepresentation, listText, objectText, type Representation } from './representation.ts'
 import { apiVersionOf, type ResourceKind } from './resource-kind.ts'
 import { badRequest, methodNotAllowed, tooLargeResourceVersion, unsupportedMediaType } from './status-error.ts'
+import { scaleOf, withReplicas } from './scale.ts'
 import type { WatchCache } from './watch-cache.ts'
 
 export interface Call {
@@ -59,6 +60,7 @@ export class ResourceHandler {
     if (kind.namespaced && target.namespace === '' && !['list', 'watch'].includes(target.verb)) {
       throw methodNotAllowed()
     }
+    if (target.subresource === 'scale') return await this.#scale(call)
     switch (target.verb) {
       case 'get':
         return this.#get(call, representation)
@@ -126,7 +128,7 @@ export class ResourceHandler {
       patchTypes.apply,
     ]
     if (!accepted.some((known) => known === type)) throw unsupportedMediaType(accepted)
-    const body = parseText(await readBody(request), type === patchTypes.apply)
+    const body = parseText((await readBody(request)).toString('utf8'), type === patchTypes.apply)
     const options = writeOptions(call, 'patch')
     if (type === patchTypes.apply) return this.#apply(call, body, representation)
     if (call.url.searchParams.has('force')) {
@@ -181,6 +183,28 @@ export class ResourceHandler {
     return { status: 200, contentType: representation.contentType, text, warnings: [] }
   }
 
+  /** The number of replicas alone, in the same shape for every kind. */
+  async #scale(call: Call): Promise<Answer> {
+    const { kind, target, request } = call
+    const { writer } = this.#parts
+    if (kind.scale === undefined) throw methodNotAllowed()
+    const paths = kind.scale
+    if (target.verb === 'get') return jsonAnswer(scaleOf(writer.live(kind, target), paths))
+    if (target.verb !== 'update' && target.verb !== 'patch') throw methodNotAllowed()
+    const type = mediaType(request)
+    const accepted = [patchTypes.json, patchTypes.merge]
+    if (target.verb === 'patch' && !accepted.some((known) => known === type)) throw unsupportedMediaType(accepted)
+    const bytes = await readBody(request)
+    const body = target.verb === 'patch' ? parseText(bytes.toString('utf8'), false) : parseBody(bytes, type)
+    const options = { ...writeOptions(call, target.verb), subresource: '' } as const
+    const change = (live: KubernetesObject): Json => {
+      const scale = scaleOf(live, paths)
+      const wanted = target.verb === 'patch' ? changed(type, scale, body ?? {}, kind) : requireObject(body)
+      return withReplicas(live, wanted, paths)
+    }
+    return jsonAnswer(scaleOf(writer.modify(kind, target, change, options), paths))
+  }
+
   #object(
     kind: ResourceKind,
     object: KubernetesObject,
@@ -199,6 +223,10 @@ export function send(response: ServerResponse, answer: Answer): void {
   const warnings = answer.warnings.map((text) => `299 - ${JSON.stringify(text)}`)
   if (warnings.length > 0) response.setHeader('warning', warnings)
   response.end(answer.text)
+}
+
+function jsonAnswer(document: KubernetesObject): Answer {
+  return { status: 200, contentType: 'application/json', text: JSON.stringify(document), warnings: [] }
 }
 
 const patchOptions = { group: 'meta.k8s.io', kind: 'PatchOptions' }

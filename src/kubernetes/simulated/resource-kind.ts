@@ -43,6 +43,10 @@ export interface ResourceKind {
   readonly columns: readonly PrinterColumn[]
   /** Paths that field selectors may name besides `metadata.name` and `metadata.namespace`. */
   readonly selectableFields: readonly string[]
+  /** Kept, but not offered under this version. @default true */
+  readonly served?: boolean
+  /** Told with every answer of this version. */
+  readonly deprecation?: string
   readonly hooks: KindHooks
 }
 
@@ -67,19 +71,28 @@ export function resourceId(kind: { readonly group: string; readonly plural: stri
 /** What is served. Kinds come and go with their CustomResourceDefinitions. */
 export class KindRegistry {
   readonly #kinds = new Map<string, ResourceKind>()
+  #revision = 0
+
+  /** Grows with every change: for what is made from all kinds and kept. */
+  get revision(): number {
+    return this.#revision
+  }
 
   serve(kind: ResourceKind): void {
+    this.#revision += 1
     this.#kinds.set(`${resourceId(kind)}/${kind.version}`, kind)
   }
 
   withdraw(group: string, plural: string): void {
+    this.#revision += 1
     for (const [id, kind] of this.#kinds) {
       if (kind.group === group && kind.plural === plural) this.#kinds.delete(id)
     }
   }
 
   find(group: string, version: string, plural: string): ResourceKind | undefined {
-    return this.#kinds.get(`${group}/${plural}/${version}`)
+    const kind = this.#kinds.get(`${group}/${plural}/${version}`)
+    return kind?.served === false ? undefined : kind
   }
 
   /** The kind in the version it is kept in. */
@@ -97,14 +110,20 @@ export class KindRegistry {
     return undefined
   }
 
+  /** Everything that is offered. */
   all(): readonly ResourceKind[] {
-    return [...this.#kinds.values()]
+    return [...this.#kinds.values()].filter((kind) => kind.served !== false)
+  }
+
+  /** Each resource once, in the version that it is kept in. */
+  resources(): readonly ResourceKind[] {
+    return [...this.#kinds.values()].filter((kind) => kind.version === kind.storageVersion)
   }
 
   /** Versions of each group, in the order in which they are preferred. */
   groups(): ReadonlyMap<string, readonly string[]> {
     const groups = new Map<string, string[]>()
-    for (const { group, version } of this.#kinds.values()) {
+    for (const { group, version } of this.all()) {
       const versions = groups.get(group) ?? []
       if (!versions.includes(version)) versions.push(version)
       groups.set(group, versions)

@@ -129,12 +129,17 @@ export const objectMeta: Schema = object({
   managedFields: list(anything),
 })
 
-/** The whole object's schema: type and metadata are the same for every kind. */
+/** The whole object's schema: type and metadata are the same for every kind, but for rules on the name. */
 export function withObjectMeta(schema: Schema): Schema {
+  const name = schema.properties?.['metadata']?.properties?.['name']
+  const metadata =
+    name === undefined
+      ? objectMeta
+      : { ...objectMeta, properties: { ...objectMeta.properties, name: { ...string, ...name } } }
   return {
     ...schema,
     type: 'object',
-    properties: { ...schema.properties, apiVersion: string, kind: string, metadata: objectMeta },
+    properties: { ...schema.properties, apiVersion: string, kind: string, metadata },
   }
 }
 

@@ -1,3 +1,4 @@
+import { listAt, objectAt, stringAt, type JsonObject } from './json.ts'
 import { childPathValue } from './json-path.ts'
 import { labelsOf, namespaceOf, type KubernetesObject } from './kubernetes-object.ts'
 import type { ResourceKind } from './resource-kind.ts'
@@ -21,12 +22,24 @@ export function parseLabelSelector(text: string): ObjectFilter | undefined {
   }
 }
 
-/** The same for labels that stand in a specification: `matchLabels` and `matchExpressions`. */
-export function matchesLabels(
-  labels: Readonly<Record<string, string>>,
-  wanted: Readonly<Record<string, string>>,
-): boolean {
-  return Object.entries(wanted).every(([key, value]) => labels[key] === value)
+/** The same for a selector that stands in a specification: `matchLabels` and `matchExpressions`. */
+export function matchesSelector(labels: JsonObject, selector: JsonObject): boolean {
+  const texts: Record<string, string> = {}
+  for (const [key, value] of Object.entries(labels)) texts[key] = String(value)
+  const wanted = Object.entries(objectAt(selector, 'matchLabels') ?? {})
+  if (!wanted.every(([key, value]) => texts[key] === value)) return false
+  return listAt(selector, 'matchExpressions').every((expression) => {
+    const operator = expressionOperators[stringAt(expression, 'operator') ?? '']
+    const values = listAt(expression, 'values').map(String)
+    return operator !== undefined && meets(texts, { key: stringAt(expression, 'key') ?? '', operator, values })
+  })
+}
+
+const expressionOperators: Readonly<Record<string, LabelRequirement['operator']>> = {
+  In: 'in',
+  NotIn: 'notin',
+  Exists: 'exists',
+  DoesNotExist: 'absent',
 }
 
 /** `metadata.name=x,spec.a!=b`; a field that the kind does not offer is refused. */

@@ -4,10 +4,13 @@ import { Authorizer, type SimulatedRule, type SimulatedToken } from './authoriza
 import { builtInKinds } from './built-in-kinds.ts'
 import { seededRandom, systemClock, type SimulatedClock } from './clock.ts'
 import { readIdentity, writeIdentity, type ClusterIdentity } from './cluster-folder.ts'
-import { controllers } from './controllers/all-controllers.ts'
+import { controllers, housekeepers } from './controllers/all-controllers.ts'
 import { controllerDefaults, type ControllerOptions } from './controllers/controller.ts'
 import { ControllerRunner } from './controllers/controller-runner.ts'
+import { EventRecorder } from './controllers/event-recorder.ts'
+import { GarbageCollector } from './controllers/garbage-collector.ts'
 import { Faults, type ActiveFault, type ControllerFault, type FaultInjector, type FaultMatch } from './faults.ts'
+import { CrdRegistrar } from './crd-registrar.ts'
 import { Journal } from './journal.ts'
 import { ObjectRemover } from './object-remover.ts'
 import { ObjectStore } from './object-store.ts'
@@ -106,7 +109,7 @@ export async function startSimulatedCluster(options: SimulatedClusterOptions = {
     throw error
   }
   if (options.dataDir !== undefined) writeIdentity(options.dataDir, { ...identity, port })
-  const runner = cluster.startControllers()
+  const running = cluster.startControllers()
   let stopping: Promise<void> | undefined
   const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
   const url = `http://${address}`
@@ -124,7 +127,7 @@ export async function startSimulatedCluster(options: SimulatedClusterOptions = {
     },
     stop() {
       stopping ??= (async () => {
-        runner?.stop()
+        running.stop()
         await cluster.server.stop()
         cluster.store.close()
       })()
@@ -133,11 +136,15 @@ export async function startSimulatedCluster(options: SimulatedClusterOptions = {
   }
 }
 
+interface Stoppable {
+  stop(): void
+}
+
 interface Assembled {
   readonly server: ApiServer
   readonly store: ObjectStore
   readonly faults: Faults
-  readonly startControllers: () => ControllerRunner | undefined
+  readonly startControllers: () => Stoppable
 }
 
 function assemble({
@@ -168,6 +175,8 @@ function assemble({
     kinds,
     store,
     cache,
+    writer,
+    remover,
     resources: new ResourceHandler({ store, cache, writer, remover, clock }),
     authorizer: new Authorizer(tokens),
     clock,
@@ -191,21 +200,29 @@ function assemble({
     },
     clock,
   )
+  const registrar = new CrdRegistrar(kinds, store, ({ group, plural }) => server.endWatches(group, plural))
+  kinds.serve(registrar.kind())
   createNamespaces(store, writer)
-  const startControllers = (): ControllerRunner | undefined => {
+  const startControllers = (): Stoppable => {
     const settings = { ...controllerDefaults, ...options.controllers }
-    if (!settings.enabled) return undefined
-    runner = new ControllerRunner(controllers, {
-      store,
-      writer,
-      remover,
-      kinds,
-      clock,
+    const recorder = new EventRecorder(store, writer, clock)
+    const parts = { store, writer, remover, kinds, clock }
+    const collector = new GarbageCollector(parts)
+    const chosen = settings.enabled ? [...housekeepers, ...controllers] : housekeepers
+    runner = new ControllerRunner(chosen, {
+      ...parts,
       random,
       options: settings,
       faults,
+      recordEvent: (object, event) => recorder.record(object, event),
     })
-    return runner
+    const started = runner
+    return {
+      stop() {
+        collector.stop()
+        started.stop()
+      },
+    }
   }
   return { server, store, faults, startControllers }
 }

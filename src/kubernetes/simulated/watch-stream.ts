@@ -103,6 +103,11 @@ export class WatchStream {
     this.#send(text)
   }
 
+  /** A clean end, as at a timeout. */
+  end(): void {
+    this.#timeOut()
+  }
+
   destroy(): void {
     this.#request.response.destroy()
     this.#end()

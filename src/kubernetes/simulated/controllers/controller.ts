@@ -14,12 +14,13 @@ import { apiTime } from '../clock.ts'
 import type { ObjectRemover } from '../object-remover.ts'
 import type { ObjectStore } from '../object-store.ts'
 import type { ObjectName, ObjectWriter } from '../object-writer.ts'
+import type { RecordedEvent } from './event-recorder.ts'
 import type { KindRegistry, ResourceKind } from '../resource-kind.ts'
 import { resourceId } from '../resource-kind.ts'
 
 /** How fast, and how well, the controllers work. Times in milliseconds. */
 export interface ControllerOptions {
-  /** False: nothing but the API; objects stay as they are written. @default true */
+  /** False: objects stay as they are written; only deletion, namespaces and definitions are looked after. @default true */
   readonly enabled: boolean
   /** From creation until a Project is Ready. @default 1_000 */
   readonly projectReadyAfterMs: number
@@ -63,6 +64,7 @@ export interface ControllerContext {
   readonly random: () => number
   readonly options: ControllerOptions
   readonly faults: Faults
+  readonly recordEvent: (object: KubernetesObject, event: RecordedEvent) => void
   /** Milliseconds since this cluster first saw the object in this phase; a phase is any word. */
   readonly elapsed: (object: KubernetesObject, phase: string) => number
 }

@@ -11,8 +11,8 @@ export const namespaceController: Controller = {
   reconcile(namespace, context) {
     if (!isTerminating(namespace)) return undefined
     let left = 0
-    for (const kind of context.kinds.all()) {
-      if (!kind.namespaced || kind.version !== kind.storageVersion) continue
+    for (const kind of context.kinds.resources()) {
+      if (!kind.namespaced) continue
       for (const object of [...context.store.objects(resourceId(kind)).values()]) {
         if (namespaceOf(object) !== namespace.metadata.name) continue
         if (!isTerminating(object)) context.remover.remove(kind, nameOf(object), { propagation: 'Background' })

@@ -53,7 +53,8 @@ export function stepStages(
   return undefined
 }
 
-function writeConditions(
+/** Writes the conditions, and more of the status, where that changes anything. */
+export function writeConditions(
   object: KubernetesObject,
   staged: StagedKind,
   wanted: {

@@ -1,6 +1,5 @@
 import { defineKind } from '../define-kind.ts'
-import { forbiddenField, tooLong, type FieldError } from '../field-error.ts'
-import { equalJson, valueAt } from '../json.ts'
+import { tooLong, type FieldError } from '../field-error.ts'
 import type { KubernetesObject } from '../kubernetes-object.ts'
 import { conditions, object } from '../schema.ts'
 
@@ -40,12 +39,6 @@ export const projectKind = defineKind({
   hooks: { validate: validateProject },
 })
 
-function validateProject(project: KubernetesObject, live: KubernetesObject | undefined): FieldError[] {
-  const errors: FieldError[] = []
-  if (project.metadata.name.length > longestName) errors.push(tooLong('metadata.name', longestName))
-  const owner = valueAt(project, 'spec', 'ownerRef')
-  if (live !== undefined && !equalJson(owner, valueAt(live, 'spec', 'ownerRef'))) {
-    errors.push(forbiddenField('spec.ownerRef', 'field is immutable'))
-  }
-  return errors
+function validateProject(project: KubernetesObject): FieldError[] {
+  return project.metadata.name.length > longestName ? [tooLong('metadata.name', longestName)] : []
 }
