@@ -70,9 +70,9 @@ export class MemorySubscription {
         consumer.running.add(run)
       }
     }
-    const later = this.#waiting.filter((entry) => !entry.inHand).map((entry) => entry.readyAt)
-    const soonest = Math.min(...later)
-    if (this.#consumers.size > 0 && soonest > this.#clock.now() && soonest < Infinity) {
+    // What is due now and was not taken waits for a handler or a predecessor, whose end calls this again.
+    const soonest = Math.min(...this.#waiting.map((entry) => entry.readyAt).filter((at) => at > this.#clock.now()))
+    if (this.#consumers.size > 0 && soonest < Infinity) {
       this.#cancelTimer = this.#clock.setTimer(soonest - this.#clock.now(), () => this.#pump())
     }
   }

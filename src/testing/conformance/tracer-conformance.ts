@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import type { SpanKind, Tracer } from '../../platform/tracer.ts'
 import type { ConformanceSuite } from './conformance-case.ts'
 
@@ -21,8 +22,12 @@ export interface TracerSubject {
   finished(traceId: string, count: number): Promise<readonly FinishedSpan[]>
 }
 
-const traceId = '0af7651916cd43dd8448eb211c80319c'
-const remote = `00-${traceId}-b7ad6b7169203331-01`
+/** The header of a span in another process, whose trace no other case uses. */
+function remoteSpan() {
+  const traceId = randomBytes(16).toString('hex')
+  const spanId = randomBytes(8).toString('hex')
+  return { traceId, spanId, traceparent: `00-${traceId}-${spanId}-01` }
+}
 
 /** What every `Tracer` promises. */
 export const tracerConformance: ConformanceSuite<TracerSubject> = [
@@ -98,7 +103,8 @@ export const tracerConformance: ConformanceSuite<TracerSubject> = [
   {
     name: 'continues the trace of a W3C header, and begins a new one when the header is none',
     run: async ({ tracer }) => {
-      await tracer.withSpan('continued', async (span) => assert.equal(span.traceId, traceId), { parent: remote })
+      const { traceId, traceparent } = remoteSpan()
+      await tracer.withSpan('continued', async (span) => assert.equal(span.traceId, traceId), { parent: traceparent })
       for (const parent of ['', 'nonsense', `00-${'0'.repeat(32)}-b7ad6b7169203331-01`]) {
         await tracer.withSpan('new', async (span) => assert.match(span.traceId, /[1-9a-f]/), { parent })
       }
@@ -107,7 +113,8 @@ export const tracerConformance: ConformanceSuite<TracerSubject> = [
   {
     name: 'links to spans from afar without continuing them',
     run: async ({ tracer, finished }) => {
-      const options = { links: [remote, 'nonsense'] }
+      const { traceId, traceparent } = remoteSpan()
+      const options = { links: [traceparent, 'nonsense'] }
       const id = await tracer.withSpan('decided after days', async (span) => span.traceId, options)
       assert.notEqual(id, traceId)
       assert.deepEqual((await finished(id, 1))[0]?.linkedTraceIds, [traceId])
@@ -116,7 +123,8 @@ export const tracerConformance: ConformanceSuite<TracerSubject> = [
   {
     name: 'a span started by hand is not current, ends once, and takes nothing afterwards',
     run: async ({ tracer, finished }) => {
-      const span = tracer.startSpan('by hand', { parent: remote })
+      const { traceId, spanId, traceparent } = remoteSpan()
+      const span = tracer.startSpan('by hand', { parent: traceparent })
       assert.equal(tracer.currentTraceId(), undefined)
       assert.equal(span.traceId, traceId)
       span.setAttributes({ before: true })
@@ -126,7 +134,7 @@ export const tracerConformance: ConformanceSuite<TracerSubject> = [
       const sent = (await finished(traceId, 1)).filter((other) => other.spanId === span.spanId)
       assert.equal(sent.length, 1)
       assert.deepEqual(sent[0]?.attributes, { before: true })
-      assert.equal(sent[0]?.parentSpanId, 'b7ad6b7169203331')
+      assert.equal(sent[0]?.parentSpanId, spanId)
     },
   },
 ]

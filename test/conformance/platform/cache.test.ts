@@ -11,7 +11,10 @@ import { redisMissing, redisUrl, startRedis } from './support/servers.ts'
 
 const nothing = async () => undefined
 
-describeSuite('cache: memory', cacheConformance, async () => ({ subject: { cache: createMemoryCache() }, stop: nothing }))
+describeSuite('cache: memory', cacheConformance, async () => ({
+  subject: { cache: createMemoryCache() },
+  stop: nothing,
+}))
 
 describeSuite('cache: lru', cacheConformance, async () => ({ subject: { cache: createLruCache() }, stop: nothing }))
 

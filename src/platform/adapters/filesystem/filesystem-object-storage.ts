@@ -71,12 +71,17 @@ export function createFilesystemObjectStorage(options: FilesystemObjectStorageOp
     },
     get: async (key) => {
       const path = recordPath(key)
+      let missing: string | undefined
       for (;;) {
         const record = await readRecord(path)
         if (!record) throw new ObjectNotFoundError(key)
         const file = await open(dataPath(record.data)).catch(undefinedWhenAbsent)
-        // Replaced between the two reads: what is there now is the answer.
-        if (!file) continue
+        if (!file) {
+          // Replaced between the two reads: what is there now is the answer. Not replaced: somebody deleted the bytes.
+          if (missing === record.data) throw new Error(`The bytes of the object "${key}" are missing in ${directory}`)
+          missing = record.data
+          continue
+        }
         // Node's type of a web stream and the platform's differ in name only.
         const body = Readable.toWeb(createReadStream('', { fd: file })) as ReadableStream<Uint8Array>
         return { info: toInfo(key, record), body }

@@ -41,7 +41,7 @@ export function createOpenFeatureFlags(options: OpenFeatureFlagsOptions): Featur
     const { value } = details
     const sameKind = typeof value === typeof fallback && Array.isArray(value) === Array.isArray(fallback)
     // Of the same kind as the fallback, which is all that its type promises.
-    return sameKind && value !== null ? (value as T) : fallback
+    return sameKind && value !== null ? (structuredClone(value) as T) : fallback
   }
 
   return {

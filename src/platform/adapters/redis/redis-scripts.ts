@@ -33,7 +33,7 @@ export const failedConsumer = 'failed'
 /**
  * Takes entries that are due again: failed ones after their backoff, and those whose process fell silent.
  * KEYS: stream. ARGV: group, consumer, most entries, backoff minimum, backoff maximum, silence, all in milliseconds.
- * Answers [id, delivery, event] for each.
+ * Answers [id, delivery, fields] for each.
  */
 export const claimScript: RedisScript = {
   lua: `
@@ -48,7 +48,7 @@ export const claimScript: RedisScript = {
         if idle >= wait and #taken < most then
           local claimed = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id)
           if claimed[1] and claimed[1][2] then
-            table.insert(taken, { id, deliveries + 1, claimed[1][2][2] })
+            table.insert(taken, { id, deliveries + 1, claimed[1][2] })
           else
             redis.call('XACK', KEYS[1], ARGV[1], id)
           end

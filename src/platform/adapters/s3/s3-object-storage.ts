@@ -35,8 +35,9 @@ export function createS3ObjectStorage(options: S3ObjectStorageOptions): ObjectSt
   }
   const head = async (key: string): Promise<ObjectInfo | undefined> => {
     const { client, sdk } = s3()
+    const command = new sdk.HeadObjectCommand(target(key))
     try {
-      return toInfo(key, await client.send(new sdk.HeadObjectCommand(target(key))))
+      return toInfo(key, await client.send(command))
     } catch (error) {
       if (statusOf(error) === 404) return undefined
       throw fromS3Error(error)
@@ -49,10 +50,11 @@ export function createS3ObjectStorage(options: S3ObjectStorageOptions): ObjectSt
     put: async (key, body, putOptions) => {
       const { client, upload } = s3()
       const { contentType: ContentType, metadata } = putSettings(putOptions)
+      const params = { ...target(key), ContentType, Metadata: { ...metadata } }
       let fault: unknown
       const source = faultsTo(bodyChunks(body), (error) => (fault = error))
       try {
-        await upload(client, { ...target(key), Body: source, ContentType, Metadata: { ...metadata } })
+        await upload(client, { ...params, Body: source })
       } catch (error) {
         // The SDK may wrap what the caller's own stream threw.
         throw fault ?? fromS3Error(error)
@@ -63,8 +65,9 @@ export function createS3ObjectStorage(options: S3ObjectStorageOptions): ObjectSt
     },
     get: async (key) => {
       const { client, sdk } = s3()
+      const command = new sdk.GetObjectCommand(target(key))
       try {
-        const output = await client.send(new sdk.GetObjectCommand(target(key)))
+        const output = await client.send(command)
         if (!output.Body) throw new ServiceUnavailableError('s3', `The object "${key}" came without a body`)
         return { info: toInfo(key, output), body: output.Body.transformToWebStream() }
       } catch (error) {
