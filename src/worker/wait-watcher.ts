@@ -60,11 +60,15 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
       for (const id of eventIds) decided.delete(id)
       await insertTwins(options, eventIds)
     }
-    flushing = undefined
   }
   const bringForward = (eventIds: readonly string[]): void => {
     for (const id of eventIds) decided.add(id)
-    if (!flushing && !stopped) flushing = flush()
+    if (flushing || decided.size === 0 || stopped) return
+    flushing = flush().finally(() => {
+      flushing = undefined
+      // Added while the last twins were on their way.
+      bringForward([])
+    })
   }
 
   const drop = (eventId: string): void => {
