@@ -34,7 +34,13 @@ const raw = new Pool({ connectionString: bench.url, max: connections })
 const queue = createPgBossQueue({ database, supervise: false, onError: console.error })
 await queue.start()
 const signals = createSignalSender(database.pool, console.error)
-const boss = new PgBoss({ connectionString: bench.url, max: connections, supervise: false, schedule: false, migrate: false })
+const boss = new PgBoss({
+  connectionString: bench.url,
+  max: connections,
+  supervise: false,
+  schedule: false,
+  migrate: false,
+})
 boss.on('error', console.error)
 await boss.start()
 await raw.query('create table raw_events (id uuid primary key, payload jsonb not null, at timestamptz default now())')
@@ -57,7 +63,11 @@ const joined = createTaskAcceptor({ database, queue, signals })
 
 const ways: readonly Way[] = [
   { name: 'two raw inserts', callers: connections, once: rawTwoInserts },
-  { name: 'pg-boss send alone', callers: connections, once: () => boss.send('sluice-short', { eventId: randomUUID() }) },
+  {
+    name: 'pg-boss send alone',
+    callers: connections,
+    once: () => boss.send('sluice-short', { eventId: randomUUID() }),
+  },
   { name: 'sluice, one request a transaction', callers: connections, once: () => direct.accept(request()) },
   { name: 'sluice, 8 callers joined', callers: 8, once: () => joined.accept(request()) },
   { name: 'sluice, 64 callers joined', callers: 64, once: () => joined.accept(request()) },
@@ -97,7 +107,9 @@ async function measure(way: Way): Promise<{ perSecond: number; latencies: number
   return { perSecond: (latencies.length / (performance.now() - begin)) * 1000, latencies }
 }
 
-const results = new Map(ways.map(({ name }) => [name, { rates: [] as number[], ratios: [] as number[], latencies: [] as number[] }]))
+const results = new Map(
+  ways.map(({ name }) => [name, { rates: [] as number[], ratios: [] as number[], latencies: [] as number[] }]),
+)
 for (const way of ways) await measure(way)
 for (let round = 0; round < rounds; round++) {
   let base = Number.NaN
@@ -115,7 +127,14 @@ console.log(`${rounds} interleaved rounds of ${roundMs / 1000} s; ratio to two r
 console.log('| way | callers | ratio | per second | p50 ms | p99 ms |\n|---|---|---|---|---|---|')
 for (const { name, callers } of ways) {
   const { rates = [], ratios = [], latencies = [] } = results.get(name) ?? {}
-  const cells = [name, callers, median(ratios).toFixed(2), median(rates).toFixed(0), median(latencies).toFixed(2), percentile(latencies, 0.99).toFixed(2)]
+  const cells = [
+    name,
+    callers,
+    median(ratios).toFixed(2),
+    median(rates).toFixed(0),
+    median(latencies).toFixed(2),
+    percentile(latencies, 0.99).toFixed(2),
+  ]
   console.log(`| ${cells.join(' | ')} |`)
 }
 
