@@ -26,7 +26,8 @@ export function describeFailure(error: unknown, databaseUrl: string | undefined)
 /** The stack, for those who asked for it with SLUICE_DEBUG=1. */
 export function describeStack(error: unknown, env: NodeJS.ProcessEnv): string {
   if (env['SLUICE_DEBUG'] !== '1' || !(error instanceof Error)) return ''
-  return `${error.stack ?? ''}${error.cause === undefined ? '' : `\ncaused by ${String(error.cause)}`}\n`
+  const cause = error.cause instanceof Error ? `\ncaused by ${error.cause.stack ?? error.cause.message}` : ''
+  return `${error.stack ?? error.message}${cause}\n`
 }
 
 function readDetails(error: Error): { code: string; syscall: string } {

@@ -2,6 +2,7 @@ import { mkdir, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { CannotStartError } from './cannot-start-error.ts'
+import { openDataFolder } from './data-folder.ts'
 import { FolderLockedError, lockFolder } from './folder-lock.ts'
 
 export interface OpenSimulatedCluster {
@@ -26,8 +27,7 @@ export async function openSimulatedCluster(
   start: StartSimulatedCluster,
   signal: AbortSignal,
 ): Promise<OpenSimulatedCluster> {
-  await mkdir(dataDir, { recursive: true, mode: 0o700 })
-  const kubeconfigPath = join(dataDir, 'simulated-cluster.kubeconfig')
+  const kubeconfigPath = join(await openDataFolder(dataDir), 'simulated-cluster.kubeconfig')
   try {
     const lock = await lockFolder(join(dataDir, 'simulated-cluster.lock'))
     try {

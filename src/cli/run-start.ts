@@ -91,7 +91,14 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
   const { role, host, port, poolMax, slots, dataDir } = options
   const sluice = await parts
     .startSluice({
-      ...{ role, host, port, poolMax, slots, dataDir, databaseUrl, logger: parts.logger },
+      role,
+      host,
+      port,
+      poolMax,
+      slots,
+      dataDir,
+      databaseUrl,
+      logger: parts.logger,
       kubeconfig: kubeconfigPath,
       context: options.kubeconfig?.context,
       simulated: options.kubeconfig === undefined,

@@ -23,8 +23,13 @@ const open = new Set<TestDatabase>()
 
 // Registered on import, so it runs after the hooks of the file itself, where it stops what it started.
 afterAll(async () => {
-  for (const database of [...open]) await database.drop()
+  const leaks = (await Promise.allSettled([...open].map((database) => database.drop()))).filter(isRejected)
+  if (leaks[0] !== undefined) throw leaks[0].reason
 })
+
+function isRejected(result: PromiseSettledResult<unknown>): result is PromiseRejectedResult {
+  return result.status === 'rejected'
+}
 
 /** An empty, migrated database of its own: a copy of a template, made in about 50 ms. */
 export async function createTestDatabase(): Promise<TestDatabase> {

@@ -1,9 +1,9 @@
-import { spawn } from 'node:child_process'
 import { chmod, chown, lchown, mkdtemp, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { CannotStartError } from '../cannot-start-error.ts'
 import type { Account } from './postgres-account.ts'
 import { shippedMajorVersion } from './postgres-binaries.ts'
+import { cannotChangeUser, describeSpawnError, folderArgument, spawnProgram } from './spawn-program.ts'
 
 /** The owner of an existing cluster. Undefined where there is none yet. */
 export async function readClusterOwner(clusterDir: string): Promise<Account | undefined> {
@@ -82,10 +82,10 @@ export interface CreateClusterOptions {
 /** Makes a new cluster beside its place and moves it there when it is complete: a start that was killed is no damage. */
 export async function createCluster(dataDir: string, clusterDir: string, options: CreateClusterOptions): Promise<void> {
   const partial = await mkdtemp(partialPrefix(clusterDir))
-  if (options.account !== undefined) await giveFolderTo(partial, options.account)
   const passwordPath = join(dataDir, '.initdb-password')
   const passwordFile = await open(passwordPath, 'w+', 0o600)
   try {
+    if (options.account !== undefined) await giveFolderTo(partial, options.account)
     // The open file is all that initdb gets to see: it may not be able to enter the folder.
     await rm(passwordPath)
     await passwordFile.writeFile(`${options.password}\n`)
@@ -116,15 +116,21 @@ export async function removePartialClusters(clusterDir: string): Promise<void> {
 
 function runInitdb(clusterDir: string, passwordFd: number, options: CreateClusterOptions): Promise<void> {
   const args = [
-    ...['--pgdata', folderArgument(clusterDir, options.account), '--username', 'postgres', '--pwfile', '/dev/fd/3'],
+    `--pgdata=${folderArgument(clusterDir, options.account)}`,
+    '--username=postgres',
+    '--pwfile=/dev/fd/3',
     '--auth=scram-sha-256',
+    '--encoding=UTF8',
     // The built-in locale sorts alike on every machine and needs none to be installed.
-    ...['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'],
+    '--locale=C',
+    '--locale-provider=builtin',
+    '--builtin-locale=C.UTF-8',
     ...(options.sync === false ? ['--no-sync'] : []),
   ]
   return new Promise((resolve, reject) => {
-    const child = spawn(options.initdb, args, {
-      ...spawnOptions(clusterDir, options.account),
+    const child = spawnProgram(options.initdb, args, {
+      clusterDir,
+      account: options.account,
       stdio: ['ignore', 'ignore', 'pipe', passwordFd],
     })
     // With its children, and at once: what it has written so far is thrown away.
@@ -155,50 +161,8 @@ function killGroup(leader: number | undefined): void {
 
 function createFailed(complaints: string, end: unknown): CannotStartError {
   const line = complaints.split('\n').find((text) => /error|fatal|could not|cannot/i.test(text))
-  const reason = line?.replace(/^initdb: error: /, '').trim() ?? `initdb ended with ${String(end)}`
+  const reason = line?.replace(/^(initdb: error:|.*FATAL:) */, '').trim() ?? `initdb ended with ${String(end)}`
   return new CannotStartError(`The database could not be created (${reason}).`)
-}
-
-/** Node cannot tell a missing program from one whose loader is missing, which is what a system without glibc says. */
-export function describeSpawnError(error: Error): Error {
-  const code = 'code' in error ? error.code : undefined
-  if (code === 'ENOENT' || code === 'ENOEXEC') {
-    return new CannotStartError(
-      'The PostgreSQL that comes with Sluice does not run on this system (it needs glibc). ' +
-        'Set DATABASE_URL to a PostgreSQL 14 or newer.',
-      { cause: error },
-    )
-  }
-  if (process.getuid?.() === 0 && (code === 'EPERM' || code === 'EINVAL')) return cannotChangeUser(error)
-  return error
-}
-
-function cannotChangeUser(error: unknown): CannotStartError {
-  return new CannotStartError(
-    'PostgreSQL does not run as root, and this process may not hand it to an unprivileged user. ' +
-      'Start Sluice as an ordinary user, or set DATABASE_URL to a PostgreSQL 14 or newer.',
-    { cause: error },
-  )
-}
-
-/**
- * How a program is told where the cluster is. For an account that may not enter the folders above, it is "where you
- * stand": the superuser puts the process there before it becomes the account, and Linux resolves this link without
- * looking at the folders above it.
- */
-export function folderArgument(clusterDir: string, account: Account | undefined): string {
-  return account === undefined ? clusterDir : '/proc/self/cwd'
-}
-
-/** A session of its own keeps Ctrl-C in the terminal away from it; of the environment it gets what it needs. */
-export function spawnOptions(clusterDir: string, account: Account | undefined) {
-  const { PATH, LD_LIBRARY_PATH } = process.env
-  return {
-    cwd: clusterDir,
-    detached: true,
-    env: { LC_ALL: 'C', TZ: 'UTC', ...(PATH && { PATH }), ...(LD_LIBRARY_PATH && { LD_LIBRARY_PATH }) },
-    ...account,
-  }
 }
 
 /** Also mends a cluster that the superuser copied, which then belongs to root. */

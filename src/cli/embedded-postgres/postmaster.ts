@@ -1,11 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
-import { open, readFile, rename, stat } from 'node:fs/promises'
+import { open, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { CannotStartError } from '../cannot-start-error.ts'
-import { describeSpawnError, folderArgument, spawnOptions } from './cluster-folder.ts'
 import type { Account } from './postgres-account.ts'
+import { describeSpawnError, folderArgument, spawnProgram } from './spawn-program.ts'
 
 export interface PostmasterOptions {
   readonly postgres: string
@@ -59,10 +59,8 @@ export class Postmaster {
       const settings = Object.entries(options.settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
       const args = ['-D', folderArgument(options.clusterDir, options.account), '-p', String(options.port), ...settings]
       // Its log is a file and no pipe, so that it can go on writing when this process is killed.
-      const child = spawn(options.postgres, args, {
-        ...spawnOptions(options.clusterDir, options.account),
-        stdio: ['ignore', log, log],
-      })
+      const { clusterDir, account } = options
+      const child = spawnProgram(options.postgres, args, { clusterDir, account, stdio: ['ignore', log, log] })
       child.unref()
       return new Postmaster(options, child, logStart)
     } finally {

@@ -1,7 +1,7 @@
-import { mkdir, realpath } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { Client, DatabaseError } from 'pg'
 import { CannotStartError } from '../cannot-start-error.ts'
+import { describeUnusable, openDataFolder } from '../data-folder.ts'
 import { FolderLockedError, lockFolder } from '../folder-lock.ts'
 import type { FolderLock } from '../folder-lock.ts'
 import {
@@ -62,7 +62,7 @@ const defaultSettings = {
  * @throws CannotStartError with one sentence for everything that a person can mend
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  const dataDir = await openDataDir(options.dataDir)
+  const dataDir = await openDataFolder(options.dataDir)
   const lock = await lockDataDir(dataDir)
   try {
     const { postmaster, settings } = await startServer(dataDir, options)
@@ -75,16 +75,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     }
   } catch (error) {
     await lock.release()
-    throw isFileError(error) ? unusable(dataDir, error) : error
-  }
-}
-
-async function openDataDir(wanted: string): Promise<string> {
-  try {
-    await mkdir(wanted, { recursive: true, mode: 0o700 })
-    return await realpath(wanted)
-  } catch (error) {
-    throw unusable(resolve(wanted), error)
+    throw isFileError(error) ? describeUnusable(dataDir, error) : error
   }
 }
 
@@ -92,7 +83,7 @@ async function lockDataDir(dataDir: string): Promise<FolderLock> {
   try {
     return await lockFolder(join(dataDir, 'embedded-postgres.lock'))
   } catch (error) {
-    if (!(error instanceof FolderLockedError)) throw unusable(dataDir, error)
+    if (!(error instanceof FolderLockedError)) throw describeUnusable(dataDir, error)
     throw new CannotStartError(
       `The data folder ${dataDir} is in use by another Sluice (process ${error.pid}). ` +
         'Stop that one, or choose another with --data.',
@@ -103,13 +94,6 @@ async function lockDataDir(dataDir: string): Promise<FolderLock> {
 /** A full disk, a read-only one, a file that belongs to somebody else. */
 function isFileError(error: unknown): boolean {
   return error instanceof Error && 'syscall' in error && 'path' in error
-}
-
-function unusable(dataDir: string, error: unknown): CannotStartError {
-  const reason = error instanceof Error ? error.message : String(error)
-  return new CannotStartError(`The data folder ${dataDir} cannot be used (${reason}). Choose another with --data.`, {
-    cause: error,
-  })
 }
 
 async function startServer(
@@ -135,7 +119,10 @@ async function startServer(
   }
   for (let attempt = 1; ; attempt++) {
     const server: PostmasterOptions = {
-      ...{ postgres, clusterDir, account, port: settings.port },
+      postgres,
+      clusterDir,
+      account,
+      port: settings.port,
       logPath: join(dataDir, 'postgres.log'),
       settings: { ...defaultSettings, ...options.settings },
     }
