@@ -27,7 +27,7 @@ export interface CallOptions {
 }
 
 export interface WriteOptions extends CallOptions {
-  /** Ask the server what would happen (`dryRun=All`); nothing changes. @default false */
+  /** Ask the server what would happen (`dryRun=All`); nothing changes. A new object then has resourceVersion `''`. @default false */
   readonly dryRun?: boolean | undefined
   /** Called with each warning of admission and deprecation checks. */
   readonly onWarning?: ((text: string) => void) | undefined
@@ -122,8 +122,6 @@ export interface ConnectOptions {
   readonly inCluster?: boolean
   /** What `parseRestrictedKubeconfig` made of a user's kubeconfig, or our own static credentials. */
   readonly credentials?: StaticCredentials
-  /** Refuse to connect to this machine and link-local addresses: for endpoints that users name. @default false */
-  readonly refuseLocal?: boolean
   /** Templates, such as `/apis/…/organizations/{org}/control-plane`. @default none */
   readonly basePath?: string | readonly string[]
   /** Everything that shows this cluster says "simulated". @default false */
@@ -140,7 +138,7 @@ export function connectCluster(options: ConnectOptions): Cluster {
     name: options.name,
     credentials: createCredentials(sourceOf(options), clock),
     clock,
-    refuseLocal: options.refuseLocal ?? false,
+    refuseLocal: options.credentials?.refuseLocal ?? false,
   })
   return createCluster({ name: options.name, simulated: options.simulated ?? false, basePaths, transport, clock })
 }
@@ -363,8 +361,15 @@ function callOf(options: CallOptions): Pick<ApiRequest, 'signal' | 'timeoutMs'> 
 }
 
 function readObject(body: unknown, ref: { readonly apiVersion: string; readonly kind: string }): KubernetesObject {
-  if (!isKubernetesObject(body)) throw new ClusterServerError(`The API server answered no ${ref.kind}.`)
-  return body
+  const stored = withVersion(body)
+  if (!isKubernetesObject(stored)) throw new ClusterServerError(`The API server answered no ${ref.kind}.`)
+  return stored
+}
+
+// What a dry run would create was never stored, and so has no version.
+function withVersion(body: unknown): unknown {
+  if (!isRecord(body) || !isRecord(body['metadata']) || body['metadata']['resourceVersion'] !== undefined) return body
+  return { ...body, metadata: { ...body['metadata'], resourceVersion: '' } }
 }
 
 function readPage(body: unknown, { apiVersion, kind }: CollectionRef): ListPage {

@@ -100,7 +100,7 @@ async function loadKubeConfig(source: ConfiguredSource): Promise<KubeConfig> {
   const { KubeConfig } = await import('@kubernetes/client-node')
   const kubeConfig = new KubeConfig()
   try {
-    if (source.kind === 'in-cluster') kubeConfig.loadFromCluster()
+    if (source.kind === 'in-cluster') loadServiceAccount(kubeConfig)
     else loadSources(source.kubeconfig, kubeConfig, KubeConfig)
   } catch (cause) {
     throw new ClusterConfigurationError(`The kubeconfig cannot be read: ${messageOf(cause)}`, { cause })
@@ -116,6 +116,14 @@ async function loadKubeConfig(source: ConfiguredSource): Promise<KubeConfig> {
   // client-node refuses plain HTTP unless TLS verification is off. There is no TLS here whose verification could be off.
   if (cluster.server.startsWith('http:')) Object.assign(cluster, { skipTLSVerify: true })
   return kubeConfig
+}
+
+// client-node makes `https://undefined:undefined` of a missing environment.
+function loadServiceAccount(into: KubeConfig): void {
+  if (!process.env['KUBERNETES_SERVICE_HOST'] || !process.env['KUBERNETES_SERVICE_PORT']) {
+    throw new Error('KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: this is no pod of a cluster')
+  }
+  into.loadFromCluster()
 }
 
 function loadSources(kubeconfig: string, into: KubeConfig, Config: new () => KubeConfig): void {

@@ -13,6 +13,8 @@ export interface StaticCredentials {
   /** PEM, together with `key`. */
   readonly certificate?: string
   readonly key?: string
+  /** Refuse to connect to this machine and link-local addresses, whatever the server's name resolves to. @default false */
+  readonly refuseLocal?: boolean
 }
 
 const maxBytes = 256 * 1024
@@ -74,7 +76,12 @@ export function parseRestrictedKubeconfig(
   const { cluster } = pick(config.clusters, 'cluster', context.cluster)
   const { user } = pick(config.users, 'user', context.user)
   for (const each of config.clusters) checkServer(each.cluster.server, options.allowLocal ?? false)
-  return { server: cluster.server.replace(/\/+$/, ''), ...readCa(cluster), ...readUser(user) }
+  return {
+    server: cluster.server.replace(/\/+$/, ''),
+    refuseLocal: !options.allowLocal,
+    ...readCa(cluster),
+    ...readUser(user),
+  }
 }
 
 function parseKubeconfig(text: string): Kubeconfig {
