@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
 import { Pool, type PoolClient, type PoolConfig } from 'pg'
 import type { Tables } from './tables.ts'
@@ -48,10 +49,17 @@ export function isTenantId(text: string): boolean {
 
 export function createDatabase(options: DatabaseOptions): Database {
   const pool = new Pool(poolConfig(options))
-  pool.on('error', (error) => options.onConnectionError?.(error))
+  pool.on('error', (error) => {
+    // The pool hangs the whole connection on its error, which would put hundreds of lines in the log.
+    Reflect.deleteProperty(error, 'client')
+    options.onConnectionError?.(error)
+  })
   // The pool listens while a connection is idle. One that dies between two statements of a transaction would otherwise
   // end the process; the next statement fails by itself.
   pool.on('connect', (client) => client.on('error', () => undefined))
+  const open = new Set<PoolClient>()
+  pool.on('connect', (client) => open.add(client))
+  pool.on('remove', (client) => open.delete(client))
   const builders = new WeakMap<PoolClient, Transaction>()
   let stopped: Promise<void> | undefined
 
@@ -76,14 +84,29 @@ export function createDatabase(options: DatabaseOptions): Database {
         client.release(broken)
       }
     },
-    stop: () => (stopped ??= pool.end()),
+    stop: () => (stopped ??= closePool(pool, open)),
   }
+}
+
+const closeMs = 2_000
+
+/** The pool forgets a connection before it is closed: a server that is stopped right after would still find it open. */
+async function closePool(pool: Pool, open: ReadonlySet<PoolClient>): Promise<void> {
+  await pool.end()
+  const closed = new AbortController()
+  const look = () => open.size === 0 && closed.abort()
+  pool.on('remove', look)
+  look()
+  // A connection that leads nowhere never says that it is closed.
+  await delay(closeMs, undefined, { signal: closed.signal }).catch(() => undefined)
 }
 
 // The query builder over one connection, which the transaction holds and releases.
 function createBuilder(client: PoolClient): Transaction {
   // Kysely's own idea of a pool client, which `pg`'s overloads of `query` fit but do not match.
-  const held = new Proxy(client, { get: (target, key) => (key === 'release' ? () => undefined : Reflect.get(target, key)) })
+  const held = new Proxy(client, {
+    get: (target, key) => (key === 'release' ? () => undefined : Reflect.get(target, key)),
+  })
   const pool = { connect: async () => held, end: async () => undefined, options: {} } as unknown as PostgresPool
   const builder = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) }).withSchema('sluice')
   // The connection is used between BEGIN and COMMIT only, which is all that the brand says.
