@@ -159,7 +159,7 @@ export class ApiServer {
       send(response, { status: 200, contentType: 'text/plain', text: 'ok', warnings: [] })
       return
     }
-    const user = this.#parts.authorizer.authenticate(request.headers.authorization)
+    const user = this.#parts.authorizer.authenticate(request.headers)
     if (url.pathname.startsWith('/simulate/')) {
       this.#parts.authorizer.requireAdmin(user, url.pathname)
       send(response, await answerFaultRequest(this.#parts.faults(), request, url))

@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
 import type { RequestTarget } from './api-request.ts'
-import { qualifiedName, StatusError, unauthorized } from './status-error.ts'
+import { badRequest, qualifiedName, StatusError, unauthorized } from './status-error.ts'
 
 /** What a token may do; every list must hold the request's value or `*`. */
 export interface SimulatedRule {
@@ -29,6 +30,9 @@ export interface User {
   readonly rules: readonly SimulatedRule[] | undefined
 }
 
+/** What is asked of the rules: any verb, also those that no request has. */
+export type AskedAccess = Omit<RequestTarget, 'version' | 'verb'> & { readonly verb: string }
+
 /** Bearer tokens, and what their owners may do. */
 export class Authorizer {
   readonly #tokens: readonly { readonly bytes: Buffer; readonly user: User }[]
@@ -40,15 +44,28 @@ export class Authorizer {
     }))
   }
 
-  authenticate(header: string | undefined): User {
-    const sent = Buffer.from(/^Bearer\s+(\S+)$/i.exec(header ?? '')?.[1] ?? '')
+  authenticate(headers: IncomingHttpHeaders): User {
+    const sent = Buffer.from(/^Bearer\s+(\S+)$/i.exec(headers.authorization ?? '')?.[1] ?? '')
     for (const { bytes, user } of this.#tokens) {
-      if (bytes.length === sent.length && timingSafeEqual(bytes, sent)) return user
+      if (bytes.length === sent.length && timingSafeEqual(bytes, sent)) return this.#impersonate(user, headers)
     }
     throw unauthorized()
   }
 
-  require(user: User, target: RequestTarget): void {
+  /** An administrator may act as another user: one that has a token, or one who may do nothing. */
+  #impersonate(user: User, headers: IncomingHttpHeaders): User {
+    const name = headers['impersonate-user']
+    if (typeof name !== 'string') {
+      const strange = Object.keys(headers).find((header) => header.startsWith('impersonate-'))
+      if (strange !== undefined) throw badRequest(`${strange} needs impersonate-user`)
+      return user
+    }
+    this.require(user, { verb: 'impersonate', group: '', resource: 'users', subresource: '', namespace: '', name })
+    const known = this.#tokens.find((token) => token.user.name === name)?.user
+    return known ?? { name, groups: ['system:authenticated'], rules: [] }
+  }
+
+  require(user: User, target: AskedAccess): void {
     if (mayDo(user, target)) return
     const { group, resource, subresource, namespace, name, verb } = target
     const scope = namespace === '' ? 'at the cluster scope' : `in the namespace ${JSON.stringify(namespace)}`
@@ -74,7 +91,7 @@ export class Authorizer {
   }
 }
 
-export function mayDo(user: User, target: Omit<RequestTarget, 'version'>): boolean {
+export function mayDo(user: User, target: AskedAccess): boolean {
   if (user.rules === undefined) return true
   const resource = target.subresource === '' ? target.resource : `${target.resource}/${target.subresource}`
   return user.rules.some(

@@ -241,9 +241,10 @@ export class ObjectWriter {
     delete next.metadata['managedFields']
     const base =
       sentFields === undefined ? next : { ...next, metadata: { ...next.metadata, managedFields: sentFields } }
-    next.metadata['managedFields'] =
+    const managed =
       options.managedFields ??
       manageUpdate(live, base, { schema: kind.schema, manager: this.#fieldManager(kind, options) })
+    if (!Array.isArray(managed) || managed.length > 0) next.metadata['managedFields'] = managed
     if (equalButTimes(live, next)) return live
     if (options.dryRun === true) return next
     if (isTerminating(next) && isFinished(next)) {
