@@ -12,6 +12,7 @@ import { requireTopic, subscriptionSettings } from '../../subscription-settings.
 import type { Tracer } from '../../tracer.ts'
 import { createPlatformTables } from '../../platform-schema.sql.ts'
 import type { PostgresDb } from '../postgres/postgres-db.ts'
+import { fromPostgresError } from '../postgres/postgres-error.ts'
 import { listDeadLetters, redriveDeadLetters } from './dead-letters.ts'
 import { inTransaction, keyOf } from './engine-calls.ts'
 import { forgetPublished, rememberPublished } from './published-events.sql.ts'
@@ -60,18 +61,18 @@ export function createPgBossPubSub(options: PgBossPubSubOptions): PubSub & Lifec
       const event = createEnvelope(withTrace(newEvent, options.tracer), Date.now)
       const post = (session: Pick<DbSession, 'query'>) => postEvent(engine(), session, { topic, event, newEvent })
       if (tx) {
-        await post(tx)
+        await understood(post(tx))
         tx.afterCommit(() => wake(topic))
       } else {
         // One transaction over all subscriptions: the event is stored for each of them or for none.
-        await db.withTx(post)
+        await understood(db.withTx(post))
         wake(topic)
       }
       return event
     },
     subscribe: async (ref, handler, subscribeOptions) => {
       const settings = subscriptionSettings(subscribeOptions)
-      await ensureQueues(engine(), ref, settings)
+      await understood(ensureQueues(engine(), ref, settings))
       const pollMs = Math.max(500, options.pollMs ?? 500)
       const worker = await startSubscriptionWorker({ boss: engine(), db, logger, ref, handler, settings, pollMs })
       workers.add(worker)
@@ -82,10 +83,10 @@ export function createPgBossPubSub(options: PgBossPubSubOptions): PubSub & Lifec
         },
       }
     },
-    unsubscribe: (ref) => deleteQueues(engine(), ref),
-    deadLetters: (ref, limit = 100) => listDeadLetters(engine(), ref, limit),
+    unsubscribe: async (ref) => understood(deleteQueues(engine(), ref)),
+    deadLetters: async (ref, limit = 100) => understood(listDeadLetters(engine(), ref, limit)),
     redrive: async (ref, eventIds) => {
-      const count = await redriveDeadLetters(engine(), db, { ref, eventIds })
+      const count = await understood(redriveDeadLetters(engine(), db, { ref, eventIds }))
       wake(ref.topic)
       return count
     },
@@ -137,12 +138,37 @@ async function postEvent(
   // A generated id cannot come twice; a given one can.
   const mayRepeat = newEvent.id !== undefined || newEvent.idempotencyKey !== undefined
   if (mayRepeat && !(await rememberPublished(tx, topic, event.idempotencykey))) return
-  await boss.publish(topic, event, {
-    // Ids that grow: jobs of one transaction have the same creation time, and the engine then orders by id.
-    id: uuidv7(),
-    singletonKey: keyOf(event),
-    db: inTransaction(tx),
-  })
+  let failure: unknown
+  const engineDb: EngineDb = {
+    executeSql: async (text, values) => {
+      try {
+        return await inTransaction(tx).executeSql(text, values)
+      } catch (error) {
+        failure = error
+        throw error
+      }
+    },
+  }
+  try {
+    await boss.publish(topic, event, {
+      // Ids that grow: jobs of one transaction have the same creation time, and the engine then orders by id.
+      id: uuidv7(),
+      singletonKey: keyOf(event),
+      db: engineDb,
+    })
+  } catch (error) {
+    // The engine joins the failures of all subscriptions to one text, which tells a caller nothing to act on.
+    throw failure ?? error
+  }
+}
+
+/** Calls of the engine outside our transactions: their errors come from the driver as they are. */
+async function understood<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call
+  } catch (error) {
+    throw fromPostgresError(error)
+  }
 }
 
 async function deleteQueues(boss: PgBoss, ref: SubscriptionRef): Promise<void> {
