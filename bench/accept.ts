@@ -12,7 +12,6 @@ import { z } from 'zod'
 import { createDatabase } from '../src/database/database.ts'
 import { createSignalSender } from '../src/database/signals.ts'
 import { completed, defineOperation } from '../src/operations/define-operation.ts'
-import { anyOperation } from '../src/operations/registry.ts'
 import { createPgBossQueue } from '../src/queue/pg-boss-queue.ts'
 import { createTaskAcceptor } from '../src/tasks/accept-task.ts'
 import { median, openBenchDatabase, percentile } from './bench-database.ts'
@@ -46,17 +45,15 @@ await boss.start()
 await raw.query('create table raw_events (id uuid primary key, payload jsonb not null, at timestamptz default now())')
 await raw.query('create table raw_jobs (id uuid primary key, data jsonb not null, at timestamptz default now())')
 
-const operation = anyOperation(
-  defineOperation({
-    type: 'bench.noop',
-    title: 'Nothing',
-    input: z.strictObject({ name: z.string() }),
-    class: 'short',
-    uniqueKey: ({ name }) => name,
-    target: ({ name }) => `default:bench/Thing//${name}`,
-    perform: async () => completed({}),
-  }),
-)
+const operation = defineOperation({
+  type: 'bench.noop',
+  title: 'Nothing',
+  input: z.strictObject({ name: z.string() }),
+  class: 'short',
+  uniqueKey: ({ name }) => name,
+  target: ({ name }) => `default:bench/Thing//${name}`,
+  perform: async () => completed({}),
+})
 const request = () => ({ operation, input: { name: randomUUID() }, options: {}, tenant: 'default', actor: 'bench' })
 const direct = createTaskAcceptor({ database, queue, signals, groupSize: 1, groupsInFlight: connections })
 const joined = createTaskAcceptor({ database, queue, signals })

@@ -11,7 +11,7 @@ import { createDatabase } from '../src/database/database.ts'
 import { createSignalListener, createSignalSender } from '../src/database/signals.ts'
 import { createWatchHub } from '../src/kubernetes/watch-hub.ts'
 import { completed, defineOperation } from '../src/operations/define-operation.ts'
-import { anyOperation, createOperationRegistry } from '../src/operations/registry.ts'
+import { createOperationRegistry } from '../src/operations/registry.ts'
 import { createPgBossQueue } from '../src/queue/pg-boss-queue.ts'
 import { createTaskAcceptor } from '../src/tasks/accept-task.ts'
 import { createWorker } from '../src/worker/worker.ts'
@@ -33,19 +33,17 @@ const noCluster = (): never => {
 const starts = new Map<string, number>()
 const started = new Map<string, () => void>()
 const operation = (kind: 'short' | 'long') =>
-  anyOperation(
-    defineOperation({
-      type: `bench.${kind}`,
-      title: 'Nothing',
-      input: z.strictObject({ name: z.string() }),
-      class: kind,
-      perform: async (_context, { name }) => {
-        starts.set(name, performance.now())
-        started.get(name)?.()
-        return completed({})
-      },
-    }),
-  )
+  defineOperation({
+    type: `bench.${kind}`,
+    title: 'Nothing',
+    input: z.strictObject({ name: z.string() }),
+    class: kind,
+    perform: async (_context, { name }) => {
+      starts.set(name, performance.now())
+      started.get(name)?.()
+      return completed({})
+    },
+  })
 const operations = [operation('short'), operation('long')]
 const worker = createWorker({
   database,

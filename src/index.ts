@@ -15,6 +15,5 @@ export {
   type Wait,
   waitUntilReady,
 } from './operations/define-operation.ts'
-export { anyOperation } from './operations/registry.ts'
 export { PermanentError, TransientError } from './operations/errors.ts'
 export { migrate } from './queue/migrate.ts'

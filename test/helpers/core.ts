@@ -7,7 +7,6 @@ import {
   type SignalSender,
 } from '../../src/database/signals.ts'
 import { completed, defineOperation, type Operation } from '../../src/operations/define-operation.ts'
-import { anyOperation } from '../../src/operations/registry.ts'
 import { createPgBossQueue } from '../../src/queue/pg-boss-queue.ts'
 import type { Queue } from '../../src/queue/queue.ts'
 import { createTaskAcceptor, type TaskAcceptor } from '../../src/tasks/accept-task.ts'
@@ -53,14 +52,12 @@ export async function startCore(options: { readonly url?: string; readonly super
 }
 
 /** An operation that does nothing, keyed and targeted by its name. */
-export const noop: Operation = anyOperation(
-  defineOperation({
-    type: 'test.noop',
-    title: 'Nothing',
-    input: z.strictObject({ name: z.string(), size: z.number().optional() }),
-    class: 'short',
-    uniqueKey: ({ name }) => name,
-    target: ({ name }) => `default:test/Thing//${name}`,
-    perform: async ({ attempt }) => completed({ attempt }),
-  }),
-)
+export const noop: Operation = defineOperation({
+  type: 'test.noop',
+  title: 'Nothing',
+  input: z.strictObject({ name: z.string(), size: z.number().optional() }),
+  class: 'short',
+  uniqueKey: ({ name }) => name,
+  target: ({ name }) => `default:test/Thing//${name}`,
+  perform: async ({ attempt }) => completed({ attempt }),
+})
