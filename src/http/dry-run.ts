@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Operation } from '../operations/define-operation.ts'
-import { findRecord } from '../tasks/find-record.ts'
+import { findRecord } from '../tasks/find-record.sql.ts'
 import { callerOf } from './authenticate.ts'
 import { HttpProblem } from './problems.ts'
 import type { Services } from './services.ts'

@@ -1,6 +1,7 @@
 import type { Client } from 'pg'
 import { PgBoss } from 'pg-boss'
 import { runMigrations } from '../database/run-migrations.ts'
+import { grantEngine } from './engine-grants.sql.ts'
 import { engineSchema } from './engine-schema.ts'
 import { heartbeatSeconds } from './pg-boss-queue.ts'
 import { queueNames } from './queue.ts'
@@ -28,7 +29,7 @@ async function migrateEngine(client: Client): Promise<void> {
   await createQueues(boss)
   await boss.stop({ graceful: false, close: false })
   if (errors[0]) throw errors[0]
-  await client.query(grants)
+  await grantEngine(client)
 }
 
 async function createQueues(boss: PgBoss): Promise<void> {
@@ -48,12 +49,3 @@ async function createQueues(boss: PgBoss): Promise<void> {
     else await boss.createQueue(name, { ...options, policy: 'standard' })
   }
 }
-
-// What the engine's own statements need when they run in our transactions, under our roles.
-const grants = `
-  grant usage on schema ${engineSchema} to sluice_api, sluice_worker;
-  grant select on all tables in schema ${engineSchema} to sluice_api, sluice_worker;
-  grant execute on all functions in schema ${engineSchema} to sluice_api, sluice_worker;
-  grant insert, update on ${engineSchema}.job, ${engineSchema}.job_common to sluice_api;
-  grant insert, update, delete on ${engineSchema}.job, ${engineSchema}.job_common to sluice_worker;
-`

@@ -8,13 +8,12 @@ import {
   LostClaimError,
   type NewJob,
   type Queue,
-  type QueueDepth,
-  queueNames,
   type QueueName,
   type WorkHandle,
   type WorkOptions,
 } from './queue.ts'
 import { engineSchema } from './engine-schema.ts'
+import { listGivenUp, readDepths } from './engine-status.sql.ts'
 
 export interface PgBossQueueOptions {
   readonly database: Database
@@ -72,14 +71,8 @@ export function createPgBossQueue(options: PgBossQueueOptions): Queue {
     },
     cancel: async (tx, queue, ids) => counts(await boss.cancel(queue, [...ids], { db: fromKysely(tx) })).affected,
     work: (queue, workOptions, handler) => startWorkers(boss, { queue, ...workOptions }, handler),
-    givenUp: async (queue, ids) => {
-      const { rows } = await pool.query<{ id: string }>(
-        `select id from ${engineSchema}.job where name = $1 and id = any($2::uuid[]) and state = 'failed'`,
-        [queue, ids],
-      )
-      return rows.map((row) => row.id)
-    },
-    depths: () => readDepths(options.database),
+    givenUp: (queue, ids) => listGivenUp(pool, queue, ids),
+    depths: () => readDepths(pool),
   }
 }
 
@@ -172,18 +165,4 @@ function assertOurs(response: CommandResponse): void {
 function counts(response: CommandResponse): { jobs: string[]; requested: number; affected: number } {
   // The engine's typings declare this answer empty; its documentation and tests have these three fields.
   return response as { jobs: string[]; requested: number; affected: number }
-}
-
-async function readDepths(database: Database): Promise<QueueDepth[]> {
-  const { rows } = await database.pool.query<{ queue: QueueName; ready: number; scheduled: number; active: number }>(
-    `select name as queue,
-       count(*) filter (where state < 'active' and start_after <= now())::int as ready,
-       count(*) filter (where state < 'active' and start_after > now())::int as scheduled,
-       count(*) filter (where state = 'active')::int as active
-     from ${engineSchema}.job where name = any($1) and state <= 'active' group by name`,
-    [queueNames],
-  )
-  return queueNames.map(
-    (queue) => rows.find((row) => row.queue === queue) ?? { queue, ready: 0, scheduled: 0, active: 0 },
-  )
 }

@@ -1,8 +1,9 @@
-import { sql } from 'kysely'
 import type { TaskStatus } from '../contract/task-status.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Queue } from '../queue/queue.ts'
+import { appendEvent } from './append-event.sql.ts'
+import { selectTask } from './find-tasks.sql.ts'
 import type { TaskRow } from './task-view.ts'
 
 export interface CancelTaskOptions {
@@ -66,8 +67,7 @@ async function cancelOnce(
   tx: Transaction,
   { tenant, taskId, actor }: CancelRequest,
 ): Promise<Cancelled | undefined> {
-  const read = () =>
-    tx.selectFrom('tasks').selectAll().where('tenant_id', '=', tenant).where('task_id', '=', taskId).executeTakeFirst()
+  const read = () => selectTask(tx, tenant, taskId)
   const task = await read()
   if (!task) return undefined
   switch (ask[task.status]) {
@@ -109,17 +109,4 @@ function cancelledBy(actor: string) {
     code: 'cancelled',
     retryable: false,
   }
-}
-
-interface ApiEvent {
-  readonly taskId: string
-  readonly type: string
-  readonly actor: string
-  readonly data: Record<string, unknown>
-}
-
-/** Appends an event on behalf of a caller of the API, in the tenant that the transaction is bound to. */
-export async function appendEvent(tx: Transaction, event: ApiEvent): Promise<void> {
-  await sql`select sluice.append_event(${event.taskId}::uuid, ${event.type}, ${event.actor},
-    ${JSON.stringify(event.data)}::jsonb)`.execute(tx)
 }

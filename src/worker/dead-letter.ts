@@ -1,9 +1,9 @@
-import { sql } from 'kysely'
 import { toWireId } from '../contract/ids.ts'
-import type { Database, Transaction } from '../database/database.ts'
+import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { ClaimedJob, Queue } from '../queue/queue.ts'
+import { findUndone } from './dead-letter.sql.ts'
 import { taskProblem } from './failure.ts'
 import { isStale } from './run-task.ts'
 import { appendEvents } from './settle.sql.ts'
@@ -63,11 +63,4 @@ async function endDeadLetter(options: DeadLetterOptions, job: ClaimedJob): Promi
   })
   options.signals.send('events')
   options.logger.warn('task dead-lettered', { taskId: toWireId('task', taskId) })
-}
-
-async function findUndone(tx: Transaction, taskId: string) {
-  const { rows } = await sql<{ tenant: string; attempt: number; maxAttempts: number }>`
-    select tenant_id as tenant, attempt, max_attempts as "maxAttempts" from sluice.tasks
-    where task_id = ${taskId}::uuid and not done`.execute(tx)
-  return rows[0]
 }

@@ -1,0 +1,71 @@
+import { sql } from 'kysely'
+import type { z } from 'zod'
+import { fromWireId } from '../contract/ids.ts'
+import type { taskListQuerySchema } from '../contract/task-list.ts'
+import type { Transaction } from '../database/database.ts'
+import type { TaskRow } from './task-view.ts'
+
+export type TaskListQuery = z.output<typeof taskListQuerySchema>
+
+export function selectTask(tx: Transaction, tenant: string, taskId: string): Promise<TaskRow | undefined> {
+  return tx
+    .selectFrom('tasks')
+    .selectAll()
+    .where('tenant_id', '=', tenant)
+    .where('task_id', '=', taskId)
+    .executeTakeFirst()
+}
+
+export interface TaskSelection {
+  readonly tenant: string
+  readonly query: TaskListQuery
+  /** UUID of the batch that `query` names. */
+  readonly batchId: string | undefined
+  /** UUID of the last task of the page before. */
+  readonly after: string | undefined
+  readonly limit: number
+}
+
+/** Newest first: ids carry their time. */
+export function selectTasks(tx: Transaction, selection: TaskSelection): Promise<TaskRow[]> {
+  const { after, batchId, limit } = selection
+  return filtered(tx, selection)
+    .$if(after !== undefined, (q) => q.where('task_id', '<', after ?? ''))
+    .$if(batchId !== undefined, (q) => q.where('batch_id', '=', batchId ?? null))
+    .orderBy('task_id', 'desc')
+    .limit(limit)
+    .execute()
+}
+
+function filtered(tx: Transaction, { tenant, query }: TaskSelection) {
+  const { status, operation, target, requested_by, label, created_after, created_before, q } = query
+  return tx
+    .selectFrom('tasks')
+    .selectAll()
+    .where('tenant_id', '=', tenant)
+    .$if(status !== undefined, (b) => b.where('status', 'in', status ?? []))
+    .$if(operation !== undefined, (b) => b.where('operation', 'in', operation ?? []))
+    .$if(target !== undefined, (b) => b.where('target', '=', target ?? ''))
+    .$if(requested_by !== undefined, (b) => b.where('requested_by', '=', requested_by ?? ''))
+    .$if(label !== undefined, (b) => b.where(sql<boolean>`labels @> ${JSON.stringify(toLabels(label ?? []))}::jsonb`))
+    .$if(created_after !== undefined, (b) => b.where('created_at', '>', new Date(created_after ?? 0)))
+    .$if(created_before !== undefined, (b) => b.where('created_at', '<', new Date(created_before ?? 0)))
+    .$if(q !== undefined, (b) => {
+      const pattern = `%${(q ?? '').replaceAll(/[\\%_]/g, '\\$&')}%`
+      const taskId = fromWireId('task', q ?? '')
+      return b.where((eb) =>
+        eb.or([
+          eb('target', 'ilike', pattern),
+          eb('operation', 'ilike', pattern),
+          eb('requested_by', 'ilike', pattern),
+          ...(taskId ? [eb('task_id', '=', taskId)] : []),
+        ]),
+      )
+    })
+}
+
+function toLabels(labels: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    labels.map((label) => [label.slice(0, label.indexOf('=')), label.slice(label.indexOf('=') + 1)]),
+  )
+}
