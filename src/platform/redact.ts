@@ -73,7 +73,7 @@ function redactError(error: Error, path: readonly object[]): Record<string, unkn
     type: name,
     message: redactText(message),
     ...(stack === undefined ? {} : { stack: redactText(stack) }),
-    ...redactObject({ ...error }, path),
+    ...redactObject(error, path),
     ...(cause === undefined ? {} : { cause: redactValue(cause, path) }),
   }
 }

@@ -12,7 +12,7 @@ export interface LoggerSubject {
   /** At the level `info`. */
   readonly logger: Logger
   /** What has been written since it was asked last. */
-  written(): readonly WrittenLine[]
+  readonly written: () => readonly WrittenLine[]
 }
 
 const jwt = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U'

@@ -6,7 +6,7 @@ export interface SecretsSubject {
   /** Holds `db/password` = `s3cret`, `db/user` = `app` and `api-key` = a text of two lines with characters beyond ASCII. */
   readonly secrets: Secrets
   /** Changes a secret where it is kept, or removes it. Needed where `liveWatch` is claimed. */
-  change?(name: string, value: string | undefined): Promise<void>
+  readonly change?: (name: string, value: string | undefined) => Promise<void>
 }
 
 export const conformanceSecrets: Readonly<Record<string, string>> = {

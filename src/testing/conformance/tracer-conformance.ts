@@ -19,7 +19,7 @@ export interface FinishedSpan {
 export interface TracerSubject {
   readonly tracer: Tracer
   /** The finished spans of one trace, once there are as many. */
-  finished(traceId: string, count: number): Promise<readonly FinishedSpan[]>
+  readonly finished: (traceId: string, count: number) => Promise<readonly FinishedSpan[]>
 }
 
 /** The header of a span in another process, whose trace no other case uses. */

@@ -174,10 +174,7 @@ function makeConfig<S extends ConfigSchema>(
       }
     })
   const masked = () => Object.fromEntries(describe().map((entry) => [entry.key, entry.value]))
-  return {
-    get: (key) => values[key],
-    describe,
-    // What `JSON.stringify` and `console.log` show of a config.
-    ...{ toJSON: masked, [inspect.custom]: masked },
-  }
+  const config: Config<S> = { get: (key) => values[key], describe }
+  // What `JSON.stringify` and `console.log` show of a config.
+  return Object.assign(config, { toJSON: masked, [inspect.custom]: masked })
 }

@@ -152,7 +152,7 @@ async function watchOnce(
     const settle = (error?: unknown) => {
       stop.removeEventListener('abort', end)
       if (error === undefined || error === null || stop.aborted) resolve()
-      else reject(error instanceof Error ? error : new Error(String(error)))
+      else reject(error instanceof Error ? error : new Error('the watch broke', { cause: error }))
     }
     let request: AbortController | undefined
     const end = () => {

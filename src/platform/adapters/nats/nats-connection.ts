@@ -18,7 +18,7 @@ export interface NatsConnection {
   readonly client: JetStreamClient
   readonly manager: JetStreamManager
   /** Runs a call and tells "not reachable" from "refused". @throws ServiceUnavailableError */
-  call<T>(work: () => Promise<T>): Promise<T>
+  readonly call: <T>(work: () => Promise<T>) => Promise<T>
   close(): Promise<void>
 }
 

@@ -19,7 +19,7 @@ export interface ServerProcess {
 
 export interface ServerCommand {
   readonly command: string
-  args(port: number, folder: string): readonly string[]
+  readonly args: (port: number, folder: string) => readonly string[]
 }
 
 export async function startServer({ command, args }: ServerCommand): Promise<ServerProcess> {

@@ -4,14 +4,14 @@ import { missingBinary, type ServerProcess, startServer } from './server-process
 export const redisMissing = missingBinary('redis-server')
 export const natsMissing = missingBinary('nats-server')
 
+const words = (line: string) => line.split(' ')
+
 /** Redis that writes every command to disk before it answers. */
 export function startRedis(): Promise<ServerProcess> {
   return startServer({
     command: 'redis-server',
-    args: (port, folder) => [
-      ...['--port', String(port), '--bind', '127.0.0.1', '--dir', folder],
-      ...['--appendonly', 'yes', '--appendfsync', 'always', '--save', ''],
-    ],
+    args: (port, folder) =>
+      words(`--port ${port} --bind 127.0.0.1 --dir ${folder} --appendonly yes --appendfsync always --save`).concat(''),
   })
 }
 
@@ -21,7 +21,7 @@ export const redisUrl = (server: ServerProcess) => `redis://127.0.0.1:${server.p
 export function startNats(): Promise<ServerProcess> {
   return startServer({
     command: 'nats-server',
-    args: (port, folder) => ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder],
+    args: (port, folder) => words(`-a 127.0.0.1 -p ${port} -js -sd ${folder}`),
   })
 }
 
@@ -35,8 +35,10 @@ export function startS3(): Promise<ServerProcess> {
   return startServer({
     command: process.execPath,
     args: (port, folder) => [
-      ...['--openssl-legacy-provider', '--no-deprecation', program],
-      ...['--address', '127.0.0.1', '--port', String(port), '--directory', folder, '--configure-bucket', bucket],
+      '--openssl-legacy-provider',
+      '--no-deprecation',
+      program,
+      ...words(`--address 127.0.0.1 --port ${port} --directory ${folder} --configure-bucket ${bucket}`),
     ],
   })
 }

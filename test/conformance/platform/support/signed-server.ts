@@ -14,7 +14,7 @@ export interface ReservedPort {
 
 /** An HTTP server whose address is known before what it serves. */
 export async function reservePort(): Promise<ReservedPort> {
-  let answer = async (_: Request) => new Response('not ready', { status: 503 })
+  let answer: (request: Request) => Promise<Response> = async () => new Response('not ready', { status: 503 })
   const server = createServer((incoming, outgoing) => {
     reply(incoming, outgoing, answer).catch((error: unknown) =>
       outgoing.destroy(error instanceof Error ? error : undefined),
