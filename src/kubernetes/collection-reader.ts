@@ -21,8 +21,12 @@ export interface Reading {
 }
 
 const pageSize = 500
-/** Milliseconds until a watch must have opened, and until the first part of a streamed list must have come. */
+/** Milliseconds until a watch must have opened. */
 const openTimeoutMs = 30_000
+// A server that overlooks the wish for a streamed list sends the state, and then what happens: either silence, or
+// changes for ever.
+const streamSilenceMs = 10_000
+const streamLongestMs = 60_000
 
 /** Reads page by page, consistently. Returns the version that the pages show: where a watch goes on. */
 export async function readPages(
@@ -93,8 +97,9 @@ export async function streamList(
     throw error
   })
   if (!events) return undefined
+  const latest = options.clock.now() + streamLongestMs
   for (;;) {
-    const next = await nextInTime(events, options.clock)
+    const next = await nextInTime(events, { clock: options.clock, latest })
     options.signal.throwIfAborted()
     if (next === 'silent') {
       attempt.abort()
@@ -113,10 +118,10 @@ export async function streamList(
 
 async function nextInTime(
   events: AsyncIterator<RawWatchEvent>,
-  clock: Clock,
+  { clock, latest }: { readonly clock: Clock; readonly latest: number },
 ): Promise<IteratorResult<RawWatchEvent> | 'silent'> {
   const { promise: silent, resolve } = Promise.withResolvers<'silent'>()
-  const cancel = clock.after(openTimeoutMs, () => resolve('silent'))
+  const cancel = clock.after(Math.min(streamSilenceMs, latest - clock.now()), () => resolve('silent'))
   const next = events.next()
   // When silence wins, nobody asks for this event any more, nor for its failure.
   next.catch(() => {})

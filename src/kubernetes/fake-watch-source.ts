@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts'
-import type { CollectionRef, ListOptions, ListPage, WatchOptions } from './cluster.ts'
-import { ExpiredError, InvalidObjectError } from './cluster-errors.ts'
+import type { CallOptions, CollectionRef, ListOptions, ListPage, WatchOptions } from './cluster.ts'
+import { ExpiredError, InvalidObjectError, UnreachableError } from './cluster-errors.ts'
 import type { WatchSource } from './collection-reader.ts'
 import { type KubernetesObject, objectKey } from './kubernetes-object.ts'
 import type { RawWatchEvent } from './watch-lines.ts'
@@ -92,7 +92,7 @@ export class FakeWatchSource implements WatchSource {
     this.#failures.push({ request, error })
   }
 
-  /** From now on, these requests are not answered until their signal ends them. */
+  /** From now on, these requests are not answered: their signal or their time ends them. */
   hang(...requests: ('list' | 'watch')[]): void {
     this.#hanging = new Set(requests)
   }
@@ -150,9 +150,9 @@ export class FakeWatchSource implements WatchSource {
     for (const watch of this.watches) if (!watch.fromTheFuture) watch.push(bookmarkAt(this.version))
   }
 
-  async list(_: CollectionRef, { limit = 500, continueToken, signal }: ListOptions = {}): Promise<ListPage> {
+  async list(_: CollectionRef, { limit = 500, continueToken, signal, timeoutMs }: ListOptions = {}): Promise<ListPage> {
     this.requests.push(continueToken === undefined ? 'list' : `list after ${continueToken}`)
-    await this.#meetFaults('list', signal)
+    await this.#meetFaults('list', { signal, timeoutMs })
     const [version, skipped] = continueToken?.split('/').map(Number) ?? [this.version, 0]
     if (version !== undefined && version < this.#oldest - 1)
       throw new ExpiredError('The provided continue parameter is too old.')
@@ -168,7 +168,7 @@ export class FakeWatchSource implements WatchSource {
 
   async watch(_: CollectionRef, options: WatchOptions): Promise<AsyncIterable<RawWatchEvent>> {
     this.requests.push(options.initialEvents ? 'stream' : `watch ${options.resourceVersion}`)
-    await this.#meetFaults('watch', options.signal)
+    await this.#meetFaults('watch', options)
     if (options.initialEvents && this.streaming === 'refused')
       throw new InvalidObjectError('sendInitialEvents is forbidden')
     const watch = new FakeWatch(options.signal, () => this.watches.delete(watch))
@@ -208,15 +208,20 @@ export class FakeWatchSource implements WatchSource {
     }
   }
 
-  async #meetFaults(request: 'list' | 'watch', signal: AbortSignal | undefined): Promise<void> {
+  async #meetFaults(request: 'list' | 'watch', { signal, timeoutMs = 30_000 }: CallOptions): Promise<void> {
     signal?.throwIfAborted()
     const at = this.#failures.findIndex((failure) => failure.request === request)
     if (at >= 0) throw this.#failures.splice(at, 1)[0]?.error
     if (this.#hanging.has(request)) {
-      await new Promise<never>((_, reject) => {
-        signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-      })
+      await this.#neverAnswer(signal, timeoutMs)
     }
+  }
+
+  async #neverAnswer(signal: AbortSignal | undefined, timeoutMs: number): Promise<never> {
+    const { promise, reject } = Promise.withResolvers<never>()
+    const cancel = this.#clock.after(timeoutMs, () => reject(new UnreachableError(`no answer within ${timeoutMs} ms`)))
+    signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+    return promise.finally(cancel)
   }
 
   #scheduleBookmarks(): void {

@@ -87,6 +87,17 @@ describe('object cache: lists', () => {
     expect(brief(cache.put(thing('a', 51)))).toEqual(['modified a uid-a 51'])
   })
 
+  test('a list knows better than what was known before it began, whatever the versions say', () => {
+    const cache = new ObjectCache(false)
+    list(cache, 100, [thing('a', 90), thing('b', 95), thing('c', 97)])
+    expect(list(cache, 101, [thing('a', 80), thing('b', 95, { uid: 'other' })])).toEqual([
+      'modified a uid-a 80',
+      'deleted b uid-b 95',
+      'added b other 95',
+      'deleted c uid-c 97',
+    ])
+  })
+
   test('objects whose versions stayed above a history that was set back can still change', () => {
     const cache = new ObjectCache(false)
     list(cache, 100, [thing('a', 90)])

@@ -25,6 +25,10 @@ export class ObjectCache {
   #replacement = new Map<string, Entry>()
   /** Uids deleted since the list began: its pages, and a watch that starts from it anew, may still tell of them. */
   #deleted: Set<string> | undefined
+  /** Keys that events have told of since the list began: only these can be newer than it. */
+  #touched: Set<string> | undefined
+  /** Entries at rest are slim still, and must not be kept. */
+  #outgrown = false
 
   /** @param slim keep only what status needs: see `slimObject` */
   constructor(slim: boolean) {
@@ -41,6 +45,7 @@ export class ObjectCache {
 
   /** From now on, whole objects are kept; those at rest become whole with the next `replace`. */
   keepWhole(): void {
+    if (this.#slim) this.#outgrown = true
     this.#slim = false
   }
 
@@ -65,7 +70,8 @@ export class ObjectCache {
     const entry = toEntry(kept)
     const known = this.#entries.get(key)
     if (this.#deleted?.has(entry.uid)) return []
-    if (known && (known.version === entry.version || isOlder(entry, known))) return []
+    if (known && (isSame(known, entry) || isOlder(entry, known))) return []
+    this.#touched?.add(key)
     this.#entries.set(key, entry)
     return changesBetween(known, entry, kept)
   }
@@ -85,10 +91,15 @@ export class ObjectCache {
   beginReplacement(): void {
     this.#replacement = new Map()
     this.#deleted = new Set()
+    this.#touched = new Set()
   }
 
   addToReplacement(object: KubernetesObject): void {
-    this.#replacement.set(objectKey(object.metadata), toEntry(this.#prune(object)))
+    const { uid, resourceVersion: version } = object.metadata
+    const key = objectKey(object.metadata)
+    const known = this.#entries.get(key)
+    const unchanged = known && !this.#outgrown && isSame(known, { uid, version })
+    this.#replacement.set(key, unchanged ? known : toEntry(this.#prune(object)))
   }
 
   /** The watch has told everything up to now: no state from before can come any more. */
@@ -105,30 +116,28 @@ export class ObjectCache {
   replace(version: string, backwards: boolean): ObjectChange[] {
     const before = this.#entries
     const found = this.#replacement
+    const touched = backwards ? undefined : this.#touched
     this.#entries = new Map()
     this.#replacement = new Map()
+    this.#touched = undefined
+    this.#outgrown = false
     if (backwards) this.#deleted = undefined
     const changes: ObjectChange[] = []
-    for (const [key, entry] of found) {
+    for (const [key, listed] of found) {
       const known = before.get(key)
       before.delete(key)
-      const listed = loosened(entry, version)
-      const kept = backwards ? listed : this.#newer(known, listed)
-      if (!kept) continue
+      // Deleted while its page was on its way.
+      if (!known && this.#deleted?.has(listed.uid)) continue
+      const kept = known && touched?.has(key) && isOlder(listed, known) ? known : loosened(listed, version)
       this.#entries.set(key, kept)
-      if (kept !== known && kept.version !== known?.version) changes.push(...changesBetween(known, kept, undefined))
+      if (!known || !isSame(known, kept)) changes.push(...changesBetween(known, kept, undefined))
     }
     for (const [key, known] of before) {
-      // Made after the list was.
-      if (!backwards && isOlder({ version }, known)) this.#entries.set(key, known)
+      // Made while the list was on its way.
+      if (touched?.has(key) && isOlder({ version }, known)) this.#entries.set(key, known)
       else changes.push({ type: 'deleted', object: readEntry(known) })
     }
     return changes
-  }
-
-  #newer(known: Entry | undefined, entry: Entry): Entry | undefined {
-    if (!known) return this.#deleted?.has(entry.uid) ? undefined : entry
-    return isOlder(entry, known) ? known : entry
   }
 
   #prune(object: KubernetesObject): KubernetesObject {
@@ -145,6 +154,10 @@ function changesBetween(known: Entry | undefined, entry: Entry, object: Kubernet
     { type: 'deleted', object: readEntry(known) },
     { type: 'added', object: now },
   ]
+}
+
+function isSame(a: Pick<Entry, 'uid' | 'version'>, b: Pick<Entry, 'uid' | 'version'>): boolean {
+  return a.uid === b.uid && a.version === b.version
 }
 
 function isOlder({ version }: Pick<Entry, 'version'>, than: Entry): boolean {

@@ -67,6 +67,14 @@ describe('readiness: which object', () => {
     expect(evaluate(parts, needsReady)).toMatchObject({ state: 'pending', reason: 'StaleRead' })
   })
 
+  test('unless it stays: then the history was set back', () => {
+    const stale = object({ metadata: { resourceVersion: '99' }, ...conditions(ready) })
+    const tracker = createReadinessTracker(needsReady, pin)
+    expect(tracker.evaluate(stale, 0)).toMatchObject({ state: 'pending', reason: 'StaleRead', recheckAt: 60_000 })
+    expect(tracker.evaluate(stale, 59_999)).toMatchObject({ state: 'pending' })
+    expect(tracker.evaluate(stale, 60_000)).toEqual({ state: 'ready' })
+  })
+
   test('resource versions that are no numbers are not compared', () => {
     const parts = { metadata: { resourceVersion: 'abc' }, ...conditions(ready) }
     expect(evaluate(parts, needsReady)).toEqual({ state: 'ready' })

@@ -80,34 +80,115 @@ export function evaluateReadiness(
   return judgement.kind === 'decided' ? judgement.readiness : weigh(judgement, now, () => firstSeenAt)
 }
 
+// A cache may be behind the apply by a moment. What stays older for this long is no lag: the cluster's history was set
+// back, and its versions say nothing.
+const staleMs = 60_000
+
+/** What a `WatchHub` tells, as far as a tracker cares. */
+export type TrackedEvent =
+  | { readonly type: 'snapshot' | 'added' | 'modified' | 'deleted'; readonly object: KubernetesObject }
+  | { readonly type: 'synced'; readonly found: boolean; readonly current: boolean }
+
 export interface ReadinessTracker {
-  /** `evaluateReadiness`, with the memory of when each failure was seen first. Call it with every state, in order. */
+  /**
+   * Takes an event of a watch of this object. A watch may be behind the apply: what it does not know, or knows under
+   * another uid, is gone or replaced only when that is proved to be later.
+   */
+  take(event: TrackedEvent, now: number): Readiness
+  /** The last state again: for `recheckAt`. */
+  recheck(now: number): Readiness
+  /** `evaluateReadiness` of a state that is no older than the change (an answer, a fresh read), with this memory. */
   evaluate(object: KubernetesObject | undefined, now: number): Readiness
 }
 
-/** Evaluates the states of one object over time. A failure that goes away and comes back has its grace period again. */
+/**
+ * Judges the states of one object over time, and remembers when each failure was seen first: one that goes away and
+ * comes back has its grace period again.
+ */
 export function createReadinessTracker(rules: ReadinessRules, pin: ReadinessPin): ReadinessTracker {
-  let seen = new Map<string, number>()
-  return {
-    evaluate(object, now) {
-      const judgement = judge(object, rules, pin)
-      if (judgement.kind === 'decided') return judgement.readiness
-      seen = new Map(judgement.failures.map(({ reason }) => [reason, seen.get(reason) ?? now]))
-      return weigh(judgement, now, (reason) => seen.get(reason) ?? now)
-    },
+  return new Tracker(rules, pin)
+}
+
+class Tracker implements ReadinessTracker {
+  readonly #rules: ReadinessRules
+  readonly #pin: ReadinessPin
+  #seen = new Map<string, number>()
+  #last: KubernetesObject | undefined
+  /** Whether the watch has told of our object: from then on, everything it tells is later. */
+  #reached = false
+
+  constructor(rules: ReadinessRules, pin: ReadinessPin) {
+    this.#rules = rules
+    this.#pin = pin
+  }
+
+  take(event: TrackedEvent, now: number): Readiness {
+    if (event.type === 'synced') {
+      if (!event.current) return this.recheck(now)
+      this.#reached = true
+      return this.evaluate(event.found ? this.#last : undefined, now)
+    }
+    if (event.type === 'deleted') {
+      this.#last = undefined
+      if (!this.#isOurs(event.object)) return this.recheck(now)
+      this.#reached = true
+      return this.evaluate(undefined, now)
+    }
+    this.#last = event.object
+    if (this.#isOurs(event.object) || this.#isLater(event.object)) this.#reached = true
+    return this.recheck(now)
+  }
+
+  recheck(now: number): Readiness {
+    if (this.#last && (this.#reached || this.#isOurs(this.#last))) return this.evaluate(this.#last, now)
+    if (!this.#last && this.#reached) return this.evaluate(undefined, now)
+    return this.#last
+      ? pendingFor('StaleRead', 'The watch still knows an earlier object of this name.')
+      : pendingFor('NotFound', 'The watch does not know it yet.')
+  }
+
+  evaluate(object: KubernetesObject | undefined, now: number): Readiness {
+    const judgement = judge(object, this.#rules, this.#pin)
+    if (judgement.kind === 'decided') return judgement.readiness
+    this.#seen = new Map(reasonsOf(judgement).map((reason) => [reason, this.#seen.get(reason) ?? now]))
+    return weigh(judgement, now, (reason) => this.#seen.get(reason) ?? now)
+  }
+
+  #isOurs({ metadata }: KubernetesObject): boolean {
+    return this.#pin.uid === undefined || metadata.uid === this.#pin.uid
+  }
+
+  #isLater({ metadata }: KubernetesObject): boolean {
+    if (this.#pin.resourceVersion === undefined) return false
+    return (compareVersions(metadata.resourceVersion, this.#pin.resourceVersion) ?? 0) > 0
   }
 }
 
+/** `open`: pending, unless one of the failures has lasted, or what delays the verdict has. */
 type Judgement =
   | { readonly kind: 'decided'; readonly readiness: Readiness }
-  | { readonly kind: 'open'; readonly missing: NonNullable<Missing>; readonly failures: readonly Failure[] }
+  | {
+      readonly kind: 'open'
+      readonly missing: NonNullable<Missing>
+      readonly failures: readonly Failure[]
+      readonly after?: { readonly reason: string; readonly ms: number; readonly then: Judgement }
+    }
+
+function reasonsOf(judgement: Judgement): string[] {
+  if (judgement.kind === 'decided') return []
+  const { failures, after } = judgement
+  return [...failures.map(({ reason }) => reason), ...(after ? [after.reason, ...reasonsOf(after.then)] : [])]
+}
 
 function weigh(
-  { missing, failures }: Extract<Judgement, { kind: 'open' }>,
+  { missing, failures, after }: Extract<Judgement, { kind: 'open' }>,
   now: number,
   firstSeenAt: (reason: string) => number,
 ): Readiness {
-  let recheckAt = Number.POSITIVE_INFINITY
+  if (after && firstSeenAt(after.reason) + after.ms <= now) {
+    return after.then.kind === 'decided' ? after.then.readiness : weigh(after.then, now, firstSeenAt)
+  }
+  let recheckAt = after ? firstSeenAt(after.reason) + after.ms : Number.POSITIVE_INFINITY
   for (const { reason, message, graceMs } of failures) {
     const due = firstSeenAt(reason) + graceMs
     if (due <= now) return { state: 'failed', code: 'resource_failed', reason, message }
@@ -125,8 +206,10 @@ function judge(object: KubernetesObject | undefined, rules: ReadinessRules, pin:
     return decided(pin.uid === undefined ? pendingFor('NotFound', 'It does not exist yet.') : { state: 'gone' })
   if (pin.uid !== undefined && object.metadata.uid !== pin.uid) return decided({ state: 'replaced' })
   if (object.metadata.deletionTimestamp !== undefined) return decided(terminating(object))
-  if (isStale(object, pin)) return decided(pendingFor('StaleRead', 'This state is older than the change.'))
-  return judgeContent(object, rules, pin)
+  const content = judgeContent(object, rules, pin)
+  if (!isStale(object, pin)) return content
+  const missing = { reason: 'StaleRead', message: 'This state is older than the change.' }
+  return { kind: 'open', missing, failures: [], after: { reason: missing.reason, ms: staleMs, then: content } }
 }
 
 function judgeAbsence(object: KubernetesObject | undefined, pin: ReadinessPin): Readiness {

@@ -135,10 +135,23 @@ describe('reflector: streamed lists', () => {
       },
     })
     expect(state.synced).toBe(0)
-    await clock.advance(30_000)
+    await clock.advance(10_000)
     expect(source.requests).toEqual(['stream', 'list', 'watch 101'])
     expect(source.watches.size).toBe(1)
     expect(state.told).toEqual(['added a 101'])
+  })
+
+  test('falls back also when changes go on and on', async () => {
+    const { clock, source, state } = await reflect({
+      streaming: { supported: true },
+      prepare: (fake) => (fake.streaming = 'overlooked'),
+    })
+    for (let i = 0; i < 13; i += 1) {
+      source.put('busy', { status: i })
+      await clock.advance(5_000)
+    }
+    expect(source.requests).toEqual(['stream', 'list', 'watch 112'])
+    expect(state.synced).toBe(1)
   })
 
   test('a stream that breaks before its end is begun again', async () => {

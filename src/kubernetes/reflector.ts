@@ -32,8 +32,8 @@ export interface ReflectorOptions {
   /** Whether a wait depends on this: then the list is read again every 30 s, whatever the watch says. */
   readonly isAwaited: () => boolean
   readonly onChange: (change: ObjectChange) => void
-  /** The cache is complete as of now. Called after each list. */
-  readonly onSynced: () => void
+  /** The cache is complete, as of when reading `reading` began (see `readingsBegun`). Called after each list. */
+  readonly onSynced: (reading: number) => void
   /** An attempt failed; the next one follows by itself. */
   readonly onUnavailable: (error: Error) => void
 }
@@ -57,6 +57,11 @@ const instantMs = 1_000
 const instantEndsUntilList = 3
 const expiredAgainMs = 5_000
 const longestRetryAfterMs = 120_000
+
+interface RunningReading extends Reading {
+  readonly ordinal: number
+  readonly newestBefore: string
+}
 
 /** Why we ended a watch: not a failure, go on at once. */
 class WatchEnded extends Error {}
@@ -86,6 +91,7 @@ export class Reflector {
   #cancelRelist: () => void = () => {}
   #relist: { readonly abort: AbortController; readonly done: Promise<void> } | undefined
   #running: Promise<void> | undefined
+  #readingsBegun = 0
   #stats = { watches: 0, lists: 0, failures: 0 }
 
   constructor(options: ReflectorOptions) {
@@ -97,6 +103,11 @@ export class Reflector {
   /** Whether the cache is complete. */
   get synced(): boolean {
     return this.#synced
+  }
+
+  /** How many lists have been begun. A later one shows everything that was written before now. */
+  get readingsBegun(): number {
+    return this.#readingsBegun
   }
 
   get stats(): ReflectorStats {
@@ -116,6 +127,13 @@ export class Reflector {
     this.#synced = false
     this.#version = undefined
     this.#session.abort(new WatchEnded('whole objects are wanted'))
+  }
+
+  /** Reads the list again now, if it is awaited, and unless it is being read. */
+  readSoon(): void {
+    if (this.#relist || this.#stopping.signal.aborted) return
+    this.#cancelRelist()
+    this.#startRelist()
   }
 
   async stop(): Promise<void> {
@@ -168,9 +186,11 @@ export class Reflector {
     }
   }
 
-  #beginReading(): Reading & { readonly newestBefore: string } {
+  #beginReading(): RunningReading {
     const { cache } = this
+    this.#readingsBegun += 1
     return {
+      ordinal: this.#readingsBegun,
       newestBefore: this.#newest,
       begin: () => cache.beginReplacement(),
       add: (object) => cache.addToReplacement(object),
@@ -178,7 +198,7 @@ export class Reflector {
   }
 
   /** Makes a reading the state. Returns whether it told anything new. */
-  #adopt(reading: { readonly newestBefore: string }, version: string): boolean {
+  #adopt(reading: RunningReading, version: string): boolean {
     const backwards = isNewer(reading.newestBefore, version)
     const changes = this.cache.replace(version, backwards)
     this.#stats.lists += 1
@@ -186,7 +206,7 @@ export class Reflector {
     this.#version = version
     this.#synced = true
     this.#tell(changes)
-    this.#options.onSynced()
+    this.#options.onSynced(reading.ordinal)
     return backwards || changes.length > 0
   }
 
@@ -289,20 +309,23 @@ export class Reflector {
   // Runs beside the watch, whatever state that is in: the answer to connections that are open and dead, to watches at
   // a version from the future, and to servers that lose events.
   #scheduleRelist(ms: number): void {
-    const { clock, random, isAwaited } = this.#options
+    const { clock, random } = this.#options
     if (this.#stopping.signal.aborted) return
-    this.#cancelRelist = clock.after(ms * (0.8 + 0.4 * random()), () => {
-      if (!isAwaited() || !this.#synced || this.#reading || clock.now() < this.#notBefore) {
-        this.#scheduleRelist(relistMs)
-        return
-      }
-      const abort = new AbortController()
-      const done = this.#readAgain(abort.signal).then((read) => {
-        this.#relist = undefined
-        this.#scheduleRelist(read ? relistMs : relistRetryMs)
-      })
-      this.#relist = { abort, done }
+    this.#cancelRelist = clock.after(ms * (0.8 + 0.4 * random()), () => this.#startRelist())
+  }
+
+  #startRelist(): void {
+    const { clock, isAwaited } = this.#options
+    if (!isAwaited() || !this.#synced || this.#reading || clock.now() < this.#notBefore) {
+      this.#scheduleRelist(relistMs)
+      return
+    }
+    const abort = new AbortController()
+    const done = this.#readAgain(abort.signal).then((read) => {
+      this.#relist = undefined
+      this.#scheduleRelist(read ? relistMs : relistRetryMs)
     })
+    this.#relist = { abort, done }
   }
 
   async #readAgain(signal: AbortSignal): Promise<boolean> {

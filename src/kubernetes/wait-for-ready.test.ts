@@ -149,6 +149,51 @@ describe('waitForReady settles', () => {
     await expect(wait({ applied })).rejects.toMatchObject({ code: 'resource_gone' })
   })
 
+  test('when the object was deleted before anybody watched, and the watch is warm: within a second or two', async () => {
+    const { clock, source, hub, wait } = setUp()
+    hub.subscribe({ cluster: 'default', apiVersion: ref.apiVersion, kind: ref.kind }, () => {})
+    await rest()
+    const applied = source.put('a')
+    source.remove('a')
+    await rest()
+    const promise = wait({ applied })
+    await clock.advance(1_500)
+    await expect(promise).rejects.toMatchObject({ code: 'resource_gone' })
+  })
+
+  test.each([
+    ['an earlier object of its name', true],
+    ['no object of its name', false],
+  ])('not when the watch is late, and still knows %s', async (_, earlier) => {
+    const { clock, source, hub, wait } = setUp()
+    if (earlier) source.put('a', ready)
+    hub.subscribe({ cluster: 'default', apiVersion: ref.apiVersion, kind: ref.kind }, () => {})
+    await rest()
+    source.silence()
+    source.hang('list')
+    if (earlier) source.remove('a')
+    const applied = source.put('a')
+    const promise = wait({ applied })
+    await clock.advance(20_000)
+    source.hang()
+    source.put('a', ready)
+    await clock.advance(60_000)
+    await expect(promise).resolves.toMatchObject({ metadata: { uid: applied.metadata.uid } })
+  })
+
+  test('not when the watch tells late that an earlier object of its name was deleted', async () => {
+    const { source, hub, wait } = setUp()
+    source.put('a', ready)
+    hub.subscribe({ cluster: 'default', apiVersion: ref.apiVersion, kind: ref.kind }, () => {})
+    await rest()
+    source.remove('a')
+    const applied = source.put('a')
+    const promise = wait({ applied })
+    await rest()
+    source.put('a', ready)
+    await expect(promise).resolves.toMatchObject({ metadata: { uid: applied.metadata.uid } })
+  })
+
   test('when another object has its name, however ready', async () => {
     const { source, wait } = setUp()
     const applied = source.put('a')
@@ -262,6 +307,7 @@ describe('waits of one kind', () => {
     await expect(promise).resolves.toBeUndefined()
     await expectReleased()
     await expect(waitForDeleted({ hub, ref, uid, clock })).resolves.toBeUndefined()
+    await expectReleased()
     source.put('a')
     await expect(waitForDeleted({ hub, ref, uid, clock })).resolves.toBeUndefined()
   })

@@ -167,7 +167,8 @@ class ReadinessWait {
   async run(): Promise<Outcome> {
     const { applied, signal, timeoutMs } = this.#options
     signal?.throwIfAborted()
-    const first = applied && this.#judge(applied)
+    this.#object = applied
+    const first = applied && this.#decide(this.#tracker.evaluate(applied, this.#clock.now()))
     const outcome =
       first?.decision === 'resolve'
         ? first.value
@@ -208,26 +209,15 @@ class ReadinessWait {
   }
 
   #onEvent(event: WaitEvent): WatchDecision<Outcome> {
-    switch (event.type) {
-      case 'snapshot':
-      case 'added':
-      case 'modified':
-        return this.#judge(event.object)
-      case 'deleted':
-        return this.#judge(undefined)
-      case 'synced':
-        // An object was told before, if there is one.
-        return event.found ? continueWaiting : this.#judge(undefined)
-      case 'recheck':
-        return this.#judge(this.#object)
-    }
+    const now = this.#clock.now()
+    if (event.type === 'recheck') return this.#decide(this.#tracker.recheck(now))
+    if (event.type !== 'synced') this.#object = event.object
+    return this.#decide(this.#tracker.take(event, now))
   }
 
-  #judge(object: KubernetesObject | undefined): WatchDecision<Outcome> {
-    if (object) this.#object = object
+  #decide(readiness: Readiness): WatchDecision<Outcome> {
     this.#cancelRecheck()
-    const readiness = this.#tracker.evaluate(object, this.#clock.now())
-    if (readiness.state !== 'pending') return resolveWith({ readiness, object })
+    if (readiness.state !== 'pending') return resolveWith({ readiness, object: this.#object })
     const { reason, message, recheckAt } = readiness
     if (recheckAt !== undefined) {
       this.#cancelRecheck = this.#clock.after(recheckAt - this.#clock.now(), () => this.#recheck())

@@ -41,7 +41,9 @@ function listen(hub: WatchHub, target: Partial<WatchTarget> = {}) {
 }
 
 function brief(event: WatchEvent): string {
-  return event.type === 'synced' ? `synced ${event.found}` : `${event.type} ${event.object.metadata.name}`
+  return event.type === 'synced'
+    ? `synced ${event.found}${event.current ? '' : ' (cached)'}`
+    : `${event.type} ${event.object.metadata.name}`
 }
 
 describe('watch hub: what a subscriber is told', () => {
@@ -65,7 +67,7 @@ describe('watch hub: what a subscriber is told', () => {
     const late = listen(hub)
     expect(late.told).toEqual([])
     await rest()
-    expect(late.told).toEqual(['snapshot a', 'synced true'])
+    expect(late.told).toEqual(['snapshot a', 'synced true (cached)'])
   })
 
   test('a late joiner is told from the cache, without a request', async () => {
@@ -76,7 +78,36 @@ describe('watch hub: what a subscriber is told', () => {
     const requests = source.requests.length
     const late = listen(hub, { name: 'a' })
     await rest()
-    expect(late.told).toEqual(['snapshot a', 'synced true'])
+    expect(late.told).toEqual(['snapshot a', 'synced true (cached)'])
+    expect(source.requests.length).toBe(requests)
+  })
+
+  test('a late joiner whose object the cache does not have is told for sure soon; one list for all who ask', async () => {
+    const { clock, source, hub } = openHub()
+    listen(hub)
+    await rest()
+    const requests = source.requests.length
+    const late = Array.from({ length: 100 }, (_, i) => listen(hub, { name: `thing-${i}` }))
+    await clock.advance(1_500)
+    expect(late[0]?.told).toEqual(['synced false (cached)', 'synced false'])
+    const more = listen(hub, { name: 'more' })
+    await clock.advance(3_000)
+    expect(more.told).toEqual(['synced false (cached)'])
+    await clock.advance(3_000)
+    expect(more.told).toEqual(['synced false (cached)', 'synced false'])
+    expect(source.requests.slice(requests)).toEqual(['list', 'list'])
+  })
+
+  test('a late joiner whose object comes within a second needs no list', async () => {
+    const { clock, source, hub } = openHub()
+    listen(hub)
+    await rest()
+    const requests = source.requests.length
+    const late = listen(hub, { name: 'a' })
+    await rest()
+    source.put('a')
+    await clock.advance(5_000)
+    expect(late.told).toEqual(['synced false (cached)', 'added a'])
     expect(source.requests.length).toBe(requests)
   })
 

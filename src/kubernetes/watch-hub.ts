@@ -27,8 +27,12 @@ export type WatchEvent =
   /** Part of the state at the moment of joining. */
   | { readonly type: 'snapshot'; readonly object: KubernetesObject }
   | { readonly type: 'added' | 'modified' | 'deleted'; readonly object: KubernetesObject }
-  /** All that was told is the whole state as of now: after the snapshot, and after each list. `found`: whether there is any object. */
-  | { readonly type: 'synced'; readonly found: boolean }
+  /**
+   * All that was told is the whole state: after the snapshot, and after each list. `found`: whether there is any object.
+   * `current`: the state was read after the subscription began, so that what is missing does not exist; otherwise it is
+   * as old as the watch may be late.
+   */
+  | { readonly type: 'synced'; readonly found: boolean; readonly current: boolean }
 
 export interface WatchHubStats {
   /** Watches held open against clusters, those that linger included. */
@@ -68,6 +72,8 @@ export interface WatchHubOptions {
 }
 
 const defaultLingerMs = 30_000
+const missingMs = 1_000
+const missingAgainMs = 5_000
 const silentLogger: WatchLogger = { debug: () => {}, warn: () => {} }
 
 /** Shares watches: one upstream per cluster, base path, identity, kind, namespace and selector, however many watch. */
@@ -184,6 +190,8 @@ interface Subscriber extends Callbacks {
   readonly key: string | undefined
   readonly namespace: string | undefined
   readonly awaited: boolean
+  /** Lists that had begun when it came: only a later one is current for it. */
+  readonly readingsBefore: number
   /** Whether the snapshot was told: only then changes make sense. */
   joined: boolean
 }
@@ -210,6 +218,12 @@ class Upstream {
   #cancelLinger: () => void = () => {}
   #stopped = false
   #failing = false
+  /** The list that the cache shows. */
+  #reading = 0
+  /** Who asks for an object that the cache does not have: it is gone, or the watch is late. */
+  readonly #missing = new Set<Subscriber>()
+  #cancelCheck: (() => void) | undefined
+  #checkedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: UpstreamOptions) {
     this.#options = options
@@ -230,7 +244,7 @@ class Upstream {
       streaming: options.streaming,
       isAwaited: () => this.#awaited > 0,
       onChange: (change) => this.#onChange(change),
-      onSynced: () => this.#onSynced(),
+      onSynced: (reading) => this.#onSynced(reading),
       onUnavailable: (error) => this.#onUnavailable(error),
     })
   }
@@ -242,6 +256,7 @@ class Upstream {
       key: name === undefined ? undefined : objectKey({ namespace, name }),
       namespace,
       awaited: target.awaited ?? true,
+      readingsBefore: this.#reflector.readingsBegun,
       joined: false,
     }
     this.#cancelLinger()
@@ -273,6 +288,7 @@ class Upstream {
   stop(): Promise<void> {
     this.#stopped = true
     this.#cancelLinger()
+    this.#cancelCheck?.()
     return this.#reflector.stop()
   }
 
@@ -303,10 +319,11 @@ class Upstream {
     for (const subscriber of this.#wide) if (concerns(subscriber, change.object)) this.#tell(subscriber, change)
   }
 
-  #onSynced(): void {
+  #onSynced(reading: number): void {
     this.#failing = false
+    this.#reading = reading
     for (const subscriber of this.#subscribers()) {
-      if (subscriber.joined) this.#tell(subscriber, { type: 'synced', found: this.#hasAny(subscriber) })
+      if (subscriber.joined) this.#tellSynced(subscriber)
       else this.#admit(subscriber)
     }
   }
@@ -332,7 +349,30 @@ class Upstream {
     if (subscriber.joined || !this.#isMember(subscriber)) return
     subscriber.joined = true
     for (const object of this.#stateFor(subscriber)) this.#tell(subscriber, { type: 'snapshot', object })
-    this.#tell(subscriber, { type: 'synced', found: this.#hasAny(subscriber) })
+    this.#tellSynced(subscriber)
+    if (subscriber.awaited && this.#isMissing(subscriber)) this.#checkSoon(subscriber)
+  }
+
+  #isMissing({ key, readingsBefore }: Subscriber): boolean {
+    return key !== undefined && this.#reading <= readingsBefore && !this.#reflector.cache.has(key)
+  }
+
+  /** What is still missing after a second gets a list, which says for sure; at most one every 5 s for all who ask. */
+  #checkSoon(subscriber: Subscriber): void {
+    this.#missing.add(subscriber)
+    const waitMs = Math.max(missingMs, this.#checkedAt + missingAgainMs - this.#clock.now())
+    this.#cancelCheck ??= this.#clock.after(waitMs, () => {
+      this.#cancelCheck = undefined
+      this.#checkedAt = this.#clock.now()
+      const missing = [...this.#missing].some((each) => this.#isMember(each) && this.#isMissing(each))
+      this.#missing.clear()
+      if (missing) this.#reflector.readSoon()
+    })
+  }
+
+  #tellSynced(subscriber: Subscriber): void {
+    const current = this.#reading > subscriber.readingsBefore
+    this.#tell(subscriber, { type: 'synced', found: this.#hasAny(subscriber), current })
   }
 
   *#stateFor({ key, ...subscriber }: Subscriber): Generator<KubernetesObject> {
