@@ -2,6 +2,7 @@ import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 import { z } from 'zod'
 import { createClient } from '../src/client/index.ts'
+import { BrokenPage } from './console/broken-page.tsx'
 import { Console } from './console/console.tsx'
 import { takeSignInCode } from './console/sign-in-code.ts'
 import './styles/tokens.css'
@@ -21,6 +22,8 @@ const signIn = takeSignInCode(client)
 
 createRoot(root).render(
   <StrictMode>
-    <Console client={client} signIn={signIn} />
+    <BrokenPage>
+      <Console client={client} signIn={signIn} />
+    </BrokenPage>
   </StrictMode>,
 )

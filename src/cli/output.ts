@@ -89,6 +89,8 @@ export function describeProblem(problem: Problem): string {
   const fields = fieldErrors(problem)
   const width = Math.max(0, ...fields.map(({ field }) => field.length))
   for (const { field, message } of fields) lines.push(`  ${field.padEnd(width)}  ${message}`)
+  const typed = fields.find(({ message }) => /expected string, received (number|boolean)/.test(message))
+  if (typed !== undefined) lines.push(`Text that looks like a number is written ${typed.field}:='"…"'`)
   if (problem.task !== undefined)
     lines.push(`In the way: ${problem.task.replace('/api/v1/tasks/', 'sluice tasks get ')}`)
   if (problem.status === 401)

@@ -15,9 +15,10 @@ import {
   type TaskPage,
 } from '../contract/task.ts'
 import { createExchange, type Exchange, type ExchangeOptions } from './exchange.ts'
-import { createLiveConnection, type LiveConnection, type LiveSocket } from './live-connection.ts'
+import { createLiveConnection, type LiveConnection } from './live-connection.ts'
 import { createBackoff, pause, type Backoff } from './pause.ts'
 import { isPassing } from './sluice-problem.ts'
+import type { LiveSocket } from './reconnecting-socket.ts'
 import { waitForTask, type WaitForTaskOptions } from './wait-for-task.ts'
 import { watchTask, type WatchTaskOptions } from './watch-task.ts'
 

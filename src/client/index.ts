@@ -1,15 +1,10 @@
 export { createClient } from './create-client.ts'
 export type { ClientOptions, RequestOptions, SluiceClient, SubmitOptions } from './create-client.ts'
-export type {
-  LiveConnection,
-  LiveSocket,
-  LiveState,
-  LiveSubscribeOptions,
-  LiveSubscription,
-} from './live-connection.ts'
+export type { LiveConnection, LiveSubscribeOptions, LiveSubscription } from './live-connection.ts'
 export type { WaitForTaskOptions } from './wait-for-task.ts'
 export type { WatchTaskOptions } from './watch-task.ts'
 export { isPassing, SluiceProblem, UnreachableError } from './sluice-problem.ts'
 export type { Backoff } from './pause.ts'
 export { fieldErrors, type FieldError } from './field-errors.ts'
 export { ageOf, duration, progressText, shortTarget } from './task-text.ts'
+export type { LiveSocket, LiveState } from './reconnecting-socket.ts'

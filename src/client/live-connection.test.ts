@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { startStubApi, type StubApi } from '../../test/helpers/stub-api.ts'
 import { until } from '../../test/helpers/until.ts'
 import { createClient, type SluiceClient } from './create-client.ts'
-import { createLiveConnection, type LiveConnection, type LiveSocket } from './live-connection.ts'
+import { createLiveConnection, type LiveConnection } from './live-connection.ts'
+import type { LiveSocket } from './reconnecting-socket.ts'
 
 let api: StubApi
 let client: SluiceClient

@@ -1,9 +1,6 @@
 import type { TaskEvent } from '../contract/event.ts'
 import { liveMessageSchema, type LiveMessage, type LiveRequest } from '../contract/live.ts'
-import type { Backoff } from './pause.ts'
-
-/** `connecting` is the first try; `reconnecting` means that a try failed or a connection was lost. */
-export type LiveState = 'connecting' | 'open' | 'reconnecting' | 'stopped'
+import { createReconnectingSocket, type LiveState, type ReconnectingSocketOptions } from './reconnecting-socket.ts'
 
 export interface LiveSubscribeOptions {
   /** What to hear of: every task the caller may see, or one. */
@@ -35,25 +32,10 @@ export interface LiveConnection {
   stop(): void
 }
 
-/** The part of a WebSocket that is used; the browser's and Node's both fit. */
-export interface LiveSocket {
-  onopen: ((event: Event) => unknown) | null
-  onmessage: ((event: MessageEvent) => unknown) | null
-  onclose: ((event: CloseEvent) => unknown) | null
-  send(text: string): void
-  close(): void
-}
-
-export interface LiveConnectionOptions {
-  /** Opens a socket; rejects when even that is impossible. */
-  readonly connect: () => Promise<LiveSocket>
-  readonly backoff: Backoff
-  /** Milliseconds without a word, once the server has shown that it sends heartbeats (each 15 s), until the connection counts as dead. @default 45_000 */
+export interface LiveConnectionOptions extends Pick<ReconnectingSocketOptions, 'connect' | 'backoff'> {
+  /** Milliseconds without a heartbeat (the server sends one each 15 s) until a connection counts as dead. @default 45_000 */
   readonly silenceMs?: number | undefined
 }
-
-/** Milliseconds a handshake may take. */
-const connectMs = 20_000
 
 interface Subscription {
   readonly id: string
@@ -61,124 +43,41 @@ interface Subscription {
   cursor: string | undefined
 }
 
-export function createLiveConnection(options: LiveConnectionOptions): LiveConnection {
-  const silenceMs = options.silenceMs ?? 45_000
+export function createLiveConnection({ connect, backoff, silenceMs = 45_000 }: LiveConnectionOptions): LiveConnection {
   const subscriptions = new Map<string, Subscription>()
   const listeners = new Set<(state: LiveState) => void>()
-  let state: LiveState = 'connecting'
-  let socket: LiveSocket | null = null
-  let open = false
-  let openedAt = 0
-  let heartbeats = false
-  let failures = 0
-  let tries = 0
   let nextId = 1
-  let retry: ReturnType<typeof setTimeout> | undefined
-  let silence: ReturnType<typeof setTimeout> | undefined
-
-  const setState = (next: LiveState) => {
-    if (state === next || state === 'stopped') return
-    state = next
-    for (const listener of [...listeners]) listener(next)
-  }
-
-  const send = (request: LiveRequest) => {
-    if (open) socket?.send(JSON.stringify(request))
-  }
-
-  const announce = (subscription: Subscription) => {
-    const { to } = subscription.options
-    const cursor = subscription.cursor === undefined ? {} : { cursor: subscription.cursor }
-    const { id } = subscription
-    send({
-      subscribe: to.kind === 'task' ? { id, kind: 'task', task_id: to.taskId } : { id, kind: 'tasks' },
-      ...cursor,
-    })
-  }
-
-  const drop = () => {
-    clearTimeout(silence)
-    open = false
-    tries += 1
-    if (socket === null) return
-    // Deaf first: the close event of a dead connection can come minutes later, when another has long taken its place.
-    socket.onopen = socket.onmessage = socket.onclose = null
-    socket.close()
-    socket = null
-  }
-
-  const reconnect = () => {
-    // A server that closes at once, or sends what we cannot read, is asked less and less often.
-    const stood = open && Date.now() - openedAt > 5000
-    drop()
-    if (state === 'stopped') return
-    failures = stood ? 1 : failures + 1
-    setState('reconnecting')
-    clearTimeout(retry)
-    retry = setTimeout(connect, options.backoff(failures))
-  }
-
-  const expectWord = (withinMs: number) => {
-    clearTimeout(silence)
-    silence = setTimeout(reconnect, withinMs)
-  }
-
-  const connect = () => {
-    clearTimeout(retry)
-    drop()
-    const mine = ++tries
-    expectWord(connectMs)
-    options.connect().then(
-      (opened) => {
-        if (mine === tries && state !== 'stopped') listen(opened)
-        else opened.close()
-      },
-      () => mine === tries && reconnect(),
-    )
-  }
-
-  const listen = (current: LiveSocket) => {
-    socket = current
-    current.onopen = () => {
-      open = true
-      openedAt = Date.now()
-      if (heartbeats) expectWord(silenceMs)
-      else clearTimeout(silence)
-      setState('open')
-      for (const subscription of subscriptions.values()) announce(subscription)
-    }
-    current.onmessage = (event) => {
-      const message = readMessage(event.data)
-      // What this version does not know may be all that the server sends now; begin again rather than go deaf.
-      if (message === null) return reconnect()
-      heartbeats ||= 'heartbeat' in message
-      if (heartbeats) expectWord(silenceMs)
-      if ('heartbeat' in message) return
-      if ('error' in message && message.error.code === 'interrupted') return reconnect()
-      dispatch(message, subscriptions)
-    }
-    current.onclose = reconnect
-  }
-
-  const hasten = () => {
-    if (!open && state !== 'stopped') connect()
-  }
-  // Node has no such event; a browser that is back online need not wait for the timer.
-  globalThis.addEventListener?.('online', hasten)
-
-  connect()
+  const send = (request: LiveRequest) => socket.send(JSON.stringify(request))
+  const socket = createReconnectingSocket({
+    connect,
+    backoff,
+    silenceMs,
+    onState: (state) => {
+      for (const listener of listeners) listener(state)
+    },
+    onOpen: () => {
+      for (const subscription of subscriptions.values()) send(subscribeRequest(subscription))
+    },
+    onMessage: (data) => {
+      const message = readMessage(data)
+      if (message !== null && 'heartbeat' in message) return socket.expectWords()
+      // What cannot be read may be an event: resume from the last one that could, rather than miss it.
+      const broken = message === null || ('error' in message && message.error.code === 'interrupted')
+      return broken ? socket.reconnect() : dispatch(message, subscriptions)
+    },
+  })
   return {
     get state() {
-      return state
+      return socket.state
     },
     onStateChange: (listener) => {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
-    subscribe: (subscribeOptions) => {
-      const subscription = { id: `s${nextId++}`, options: subscribeOptions, cursor: subscribeOptions.cursor }
+    subscribe: (options) => {
+      const subscription = { id: `s${nextId++}`, options, cursor: options.cursor }
       subscriptions.set(subscription.id, subscription)
-      announce(subscription)
+      send(subscribeRequest(subscription))
       return {
         stop: () => {
           if (subscriptions.delete(subscription.id)) send({ unsubscribe: subscription.id })
@@ -186,14 +85,17 @@ export function createLiveConnection(options: LiveConnectionOptions): LiveConnec
       }
     },
     stop: () => {
-      setState('stopped')
-      clearTimeout(retry)
-      drop()
+      socket.stop()
       subscriptions.clear()
       listeners.clear()
-      globalThis.removeEventListener?.('online', hasten)
     },
   }
+}
+
+function subscribeRequest({ id, options: { to }, cursor }: Subscription): LiveRequest {
+  const subscribe =
+    to.kind === 'task' ? { id, kind: 'task' as const, task_id: to.taskId } : { id, kind: 'tasks' as const }
+  return cursor === undefined ? { subscribe } : { subscribe, cursor }
 }
 
 function dispatch(message: Exclude<LiveMessage, { heartbeat: true }>, subscriptions: Map<string, Subscription>): void {

@@ -1,6 +1,7 @@
 import type { QueryClient } from '@tanstack/react-query'
 import type { LiveConnection, LiveState } from '../client/index.ts'
 import type { TaskEvent } from '../contract/event.ts'
+import type { Task, TaskPage } from '../contract/task.ts'
 import { taskKeys } from './query-keys.ts'
 import { createRefresher } from './refresher.ts'
 
@@ -8,7 +9,7 @@ import { createRefresher } from './refresher.ts'
 export interface LiveUpdates {
   readonly state: LiveState
   /** Calls back when `state` changes; the returned function ends that. */
-  subscribe(listener: () => void): () => void
+  readonly subscribe: (listener: () => void) => () => void
   /** Connects. After a `stop` it may be called again. */
   start(): void
   /** Closes the connection and stops refreshing; idempotent. */
@@ -31,7 +32,7 @@ export function createLiveUpdates(options: LiveUpdatesOptions): LiveUpdates {
   let end = () => {}
   const setState = (next: LiveState) => {
     state = next
-    for (const listener of [...listeners]) listener()
+    for (const listener of listeners) listener()
   }
   return {
     get state() {
@@ -74,9 +75,11 @@ function applyEvents(live: LiveConnection, options: LiveUpdatesOptions): () => v
     intervalMs: options.detailIntervalMs ?? 250,
     refresh: async () => {
       const keys = [...[...moved].map(taskKeys.detail), ...[...behind].map(taskKeys.timeline)]
+      const ids = [...moved]
       moved.clear()
       behind.clear()
       await Promise.all(keys.map((queryKey) => queryClient.invalidateQueries({ queryKey })))
+      for (const id of ids) showInLists(queryClient, id)
     },
   })
   const readAgain = () => void queryClient.invalidateQueries({ queryKey: taskKeys.all })
@@ -98,6 +101,18 @@ function applyEvents(live: LiveConnection, options: LiveUpdatesOptions): () => v
     lists.stop()
     details.stop()
   }
+}
+
+/** What was just read of one task stands in its row, too: the page does not show it in two states at once. */
+function showInLists(queryClient: QueryClient, taskId: string): void {
+  const detail = queryClient.getQueryState<Task>(taskKeys.detail(taskId))
+  const task = detail?.data
+  // Nobody looks at it, so it was not read again; or reading failed.
+  if (task === undefined || detail?.isInvalidated === true) return
+  queryClient.setQueriesData<TaskPage>({ queryKey: taskKeys.lists }, (page) => {
+    if (!page?.items.some((item) => item.task_id === taskId)) return undefined
+    return { ...page, items: page.items.map((item) => (item.task_id === taskId ? task : item)) }
+  })
 }
 
 function isCached(queryClient: QueryClient, taskId: string): boolean {

@@ -72,7 +72,7 @@ function TaskSituation({ task }: { readonly task: Task }) {
   return (
     <>
       {task.error !== null && (
-        <div className="sluice-task-problem" role="alert">
+        <div className="sluice-task-problem" data-status={task.status}>
           <strong>{task.error.title}</strong>
           <p>{task.error.detail}</p>
           <code>{task.error.code}</code>
@@ -92,17 +92,17 @@ function TaskSituation({ task }: { readonly task: Task }) {
 function CancelTask({ task }: { readonly task: Task }) {
   const { state, message, error, cancel } = useCancelTask(task.task_id)
   const [asking, setAsking] = useState(false)
-  if (task.done && message === null) return null
+  if (task.done) return null
   return (
     <div className="sluice-task-cancel" aria-live="polite">
       {message !== null && <p>{message}</p>}
       {error !== null && <p className="sluice-task-refused">{error.message}</p>}
-      {!task.done && state !== 'accepted' && !asking && (
+      {state !== 'accepted' && !asking && (
         <button type="button" onClick={() => setAsking(true)}>
           Cancel task
         </button>
       )}
-      {!task.done && state !== 'accepted' && asking && (
+      {state !== 'accepted' && asking && (
         <div role="group" aria-label="Confirm cancelling">
           <p>What the task has changed so far stays.</p>
           {/* Focus moves on with the question, so that a keyboard does not lose its place. */}

@@ -9,7 +9,7 @@ export interface Freshness {
   /** Changes do not arrive by themselves at the moment; what is shown may be some seconds old. */
   readonly stale: boolean
   /** Milliseconds until data is read again without being told to; false for never. */
-  refetchInterval(unfinished: boolean): number | false
+  readonly refetchInterval: (unfinished: boolean) => number | false
 }
 
 /** How often to read when nothing is heard: seldom while live, every few seconds while not. */

@@ -14,7 +14,7 @@ function listen(listener: () => void): () => void {
     now = Date.now()
     timer = setInterval(() => {
       now = Date.now()
-      for (const redraw of [...listeners]) redraw()
+      for (const redraw of listeners) redraw()
     }, 1000)
   }
   listeners.add(listener)

@@ -8,9 +8,9 @@ export interface SessionView {
   readonly state: 'loading' | 'error' | 'signed-out' | 'signed-in'
   readonly me: Me | null
   readonly error: Error | null
-  retry(): void
+  readonly retry: () => void
   /** Ends the session and forgets everything that was read under it. */
-  signOut(): void
+  readonly signOut: () => void
 }
 
 /** Who is signed in, by a cookie or the client's token. */

@@ -12,9 +12,9 @@ export interface SubmitView {
   /** Message by field of the input (`name`, `spec.cpu`) when the server refused some. */
   readonly fieldErrors: Readonly<Record<string, string>>
   /** Resolves with the accepted task, or with null after a refusal, which `error` and `fieldErrors` then hold. */
-  submit(input: Readonly<Record<string, unknown>>, options?: SubmitOptions): Promise<Accepted | null>
+  readonly submit: (input: Readonly<Record<string, unknown>>, options?: SubmitOptions) => Promise<Accepted | null>
   /** Back to `idle`, as for a new form. */
-  reset(): void
+  readonly reset: () => void
 }
 
 /** Asks for changes of one kind, for instance `project.create`. */

@@ -14,7 +14,7 @@ export interface TaskView {
   readonly events: readonly TaskEvent[]
   readonly stale: boolean
   readonly error: Error | null
-  retry(): void
+  readonly retry: () => void
 }
 
 /** One task with its timeline, kept live. */
@@ -52,7 +52,7 @@ export interface CancelView {
   /** What the server said: what cannot be undone. */
   readonly message: string | null
   readonly error: Error | null
-  cancel(): void
+  readonly cancel: () => void
 }
 
 /** Cancels one task. */

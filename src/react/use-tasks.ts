@@ -15,7 +15,7 @@ export interface TasksView {
   /** Another page or filter is being read; the one before is still shown. */
   readonly changing: boolean
   readonly error: Error | null
-  retry(): void
+  readonly retry: () => void
   readonly paging: {
     /** 1, 2, … */
     readonly page: number
@@ -23,8 +23,8 @@ export interface TasksView {
     readonly first: number
     readonly hasNewer: boolean
     readonly hasOlder: boolean
-    newer(): void
-    older(): void
+    readonly newer: () => void
+    readonly older: () => void
   }
 }
 

@@ -100,7 +100,7 @@ async function answer(
   const method = request.method ?? 'GET'
   const body = parseJson(await text(request).catch(() => ''))
   api.requests.push({ line: `${method} ${request.url}`, headers: request.headers, body })
-  for (const fault of [...api.faults]) if (fault(request, response)) return
+  for (const fault of api.faults) if (fault(request, response)) return
   if (!url.pathname.startsWith('/api/v1/')) return serveFile(options.webRoot, url.pathname, response)
   const route = `${method} ${url.pathname.slice('/api/v1'.length)}`
   if (route === 'POST /session') return signIn(api, body, response)
@@ -115,8 +115,8 @@ async function answer(
   }
   if (route === 'POST /session/codes') {
     const code = `code-${api.codes.size + 1}`
-    const url = `http://${request.headers.host}/?code=${code}`
-    return json(response, 201, { code, url, expires_at: new Date(Date.now() + 60_000).toISOString() })
+    const link = `http://${request.headers.host}/?code=${code}`
+    return json(response, 200, { code, url: link, expires_at: new Date(Date.now() + 60_000).toISOString() })
   }
   if (route === 'POST /live/passes') {
     const pass = `pass-${crypto.randomUUID()}`

@@ -55,7 +55,7 @@ export function createStubStore(): StubStore {
       }
       tasks.set(taskId, taskSchema.parse({ ...task, ...moved(task, type, at), ...change.task }))
       events.push(event)
-      for (const follower of [...followers]) follower(event)
+      for (const follower of followers) follower(event)
       return event
     },
     follow: (listener) => {

@@ -60,7 +60,7 @@ function Opening() {
   )
 }
 
-function NoAnswer({ error, retry }: { readonly error: Error | null; retry(): void }) {
+function NoAnswer({ error, retry }: { readonly error: Error | null; readonly retry: () => void }) {
   return (
     <main className="page-center">
       <div className="card" role="alert">

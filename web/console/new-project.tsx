@@ -6,8 +6,8 @@ import { hrefOf, readAddress } from './address.ts'
 
 export interface NewProjectProps {
   readonly open: boolean
-  close(): void
-  accepted(accepted: Accepted): void
+  readonly close: () => void
+  readonly accepted: (accepted: Accepted) => void
 }
 
 export function NewProject({ open, close, accepted }: NewProjectProps) {
@@ -49,7 +49,7 @@ function ProjectForm({ close, accepted }: Omit<NewProjectProps, 'open'>) {
     event.preventDefault()
     if (submission.state === 'sending') return
     const data = new FormData(event.currentTarget)
-    const given = fields.map(({ name }) => [name, String(data.get(name) ?? '').trim()] as const)
+    const given = fields.map(({ name }) => [name, textOf(data.get(name))] as const)
     const absent = fields.filter(
       ({ name, required }) => required && given.some(([n, value]) => n === name && value === ''),
     )
@@ -75,6 +75,11 @@ function ProjectForm({ close, accepted }: Omit<NewProjectProps, 'open'>) {
       </div>
     </form>
   )
+}
+
+/** A text field's value; a file, which no field here is, would be none. */
+function textOf(value: FormDataEntryValue | null): string {
+  return typeof value === 'string' ? value.trim() : ''
 }
 
 interface FieldProps {

@@ -10,7 +10,7 @@ export interface TaskListProps {
   readonly view: TasksView
   readonly address: Address
   readonly go: ReturnType<typeof useAddress>['go']
-  create(): void
+  readonly create: () => void
 }
 
 export function TaskList({ view, address, go, create }: TaskListProps) {

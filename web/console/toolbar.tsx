@@ -4,7 +4,7 @@ import { viewNames, views } from './views.ts'
 export interface ToolbarProps {
   readonly address: Address
   readonly go: ReturnType<typeof useAddress>['go']
-  create(): void
+  readonly create: () => void
 }
 
 export function Toolbar({ address, go, create }: ToolbarProps) {
