@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { sql } from 'kysely'
 import type { Pool, PoolClient } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createDatabase } from '../database/database.ts'
 import { type Core, noop, startCore } from '../../test/helpers/core.ts'
 import { type AcceptRequest, createTaskAcceptor } from './accept-task.ts'
 
@@ -130,6 +131,18 @@ describe('unique keys: one active task per key', () => {
       [accepted[0]?.taskId],
     )
     expect(rows).toEqual([{ joined: 63, jobs: 1 }])
+  })
+
+  test('who comes while the first one commits joins it too', async () => {
+    for (let round = 0; round < 12; round++) {
+      // Sessions that have planned nothing yet are slow between two looks: some see the first one's commit in between.
+      const database = createDatabase({ url: core.url, poolMax: 8, poolMin: 0 })
+      const acceptor = createTaskAcceptor({ ...core, database, groupSize: 1, groupsInFlight: 8 })
+      const input = { name: randomUUID() }
+      const accepted = await Promise.all(Array.from({ length: 24 }, () => acceptor.accept(request({ input }))))
+      await database.stop()
+      expect(accepted.map(({ outcome }) => outcome).sort()).toEqual(['accepted', ...Array(23).fill('joined')])
+    }
   })
 
   test('another input for the key is a conflict that names the task in the way', async () => {

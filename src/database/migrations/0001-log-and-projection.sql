@@ -317,6 +317,7 @@ create table sluice.waits (
   kind text not null,
   namespace text,
   name text not null,
+  base_path text not null default '',
   uid text,
   generation bigint,
   resource_version text,

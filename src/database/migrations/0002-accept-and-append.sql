@@ -57,9 +57,12 @@ begin
     if outcome = 'accepted' and r.target is not null then
       select * into standing from tasks t where t.active_target = r.tenant || '/' || r.target;
       if found then
-        outcome := 'conflict';
         task_id := standing.task_id;
         status := standing.status;
+        -- The same request may have been committed since the look by key: it is joined, not in the way.
+        deduplicated := coalesce(standing.input_hash = r.payload->>'input_hash'
+          and standing.active_key = r.tenant || '/' || r.operation || '/' || (r.payload->>'unique_key'), false);
+        outcome := case when deduplicated then 'joined' else 'conflict' end;
       end if;
     end if;
 
