@@ -52,6 +52,9 @@ function look(taskId: string) {
   }
 }
 
+/** Connected, and the subscription taken up: whatever happens now is told. */
+const isSubscribed = () => updates.state === 'open' && api.store.followers() > 0
+
 const listReads = () =>
   api.requests.filter(({ line }) => line.startsWith('GET /api/v1/tasks?') || line === 'GET /api/v1/tasks')
 
@@ -60,12 +63,14 @@ describe('live updates', () => {
     const { task_id } = api.store.add()
     const view = look(task_id)
     updates.start()
-    await until(() => updates.state === 'open' && view.timeline()?.length === 1)
+    await until(() => isSubscribed() && view.timeline()?.length === 1)
     api.store.add()
     await until(() => view.list()?.length === 2)
     api.store.append(task_id, 'task.started')
     api.store.append(task_id, 'task.completed')
-    await until(() => view.status() === 'COMPLETED' && view.list()?.[1] === 'COMPLETED')
+    await until(
+      () => view.status() === 'COMPLETED' && view.list()?.[1] === 'COMPLETED' && view.timeline()?.length === 3,
+    )
     expect(view.timeline()).toEqual(['1', '3', '4'])
   })
 
@@ -79,7 +84,7 @@ describe('live updates', () => {
     queryClient.setQueryData(kept, await client.listTasks())
     const view = look(task_id)
     updates.start()
-    await until(() => updates.state === 'open' && view.list()?.length === 2)
+    await until(() => isSubscribed() && view.list()?.length === 2)
     api.store.append(unseen.task_id, 'task.progress')
     api.store.append(task_id, 'task.started')
     const statuses = () => queryClient.getQueryData<TaskPage>(kept)?.items.map((task) => task.status)
@@ -100,7 +105,7 @@ describe('live updates', () => {
     const { task_id } = api.store.add()
     const view = look(task_id)
     updates.start()
-    await until(() => updates.state === 'open' && view.timeline()?.length === 1)
+    await until(() => isSubscribed() && view.timeline()?.length === 1)
     await api.stop()
     await until(() => updates.state === 'reconnecting')
     api.store.append(task_id, 'task.started')
@@ -112,7 +117,7 @@ describe('live updates', () => {
     const { task_id } = api.store.add()
     const view = look(task_id)
     updates.start()
-    await until(() => updates.state === 'open' && view.timeline()?.length === 1)
+    await until(() => isSubscribed() && view.timeline()?.length === 1)
     await api.stop()
     for (let n = 0; n < 10; n++) api.store.append(task_id, 'task.progress')
     api.store.oldestCursor = 10
@@ -124,7 +129,7 @@ describe('live updates', () => {
     const { task_id } = api.store.add()
     const view = look(task_id)
     updates.start()
-    await until(() => updates.state === 'open' && view.timeline()?.length === 1)
+    await until(() => isSubscribed() && view.timeline()?.length === 1)
     const before = listReads().length
     const began = Date.now()
     for (let n = 0; n < 2000; n++) api.store.append(task_id, 'task.progress')
@@ -139,7 +144,7 @@ describe('live updates', () => {
     const view = look(task_id)
     updates.start()
     updates.start()
-    await until(() => updates.state === 'open' && api.sockets.size === 1)
+    await until(() => isSubscribed() && api.sockets.size === 1)
     updates.stop()
     updates.stop()
     await until(() => api.sockets.size === 0)

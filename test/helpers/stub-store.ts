@@ -14,6 +14,8 @@ export interface StubStore {
   append(taskId: string, type: string, change?: { data?: Record<string, unknown>; task?: Partial<Task> }): TaskEvent
   /** Calls back on each event from now on, until the returned function is called. */
   follow(listener: (event: TaskEvent) => void): () => void
+  /** How many follow at the moment: live subscriptions that stand, open streams, held answers. */
+  readonly followers: () => number
 }
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
@@ -58,6 +60,7 @@ export function createStubStore(): StubStore {
       for (const follower of followers) follower(event)
       return event
     },
+    followers: () => followers.size,
     follow: (listener) => {
       followers.add(listener)
       return () => followers.delete(listener)
