@@ -1,6 +1,6 @@
 import { ruleProblem } from './cel-rules.ts'
 import { forbiddenField, invalid, required, type FieldError } from './field-error.ts'
-import { isObject, type Json, type JsonObject } from './json.ts'
+import { isObject, textOf, type Json, type JsonObject } from './json.ts'
 import type { Schema, ValidationRule } from './schema.ts'
 import { compilePattern } from './schema-validation.ts'
 
@@ -136,13 +136,13 @@ function checkList(node: JsonObject, path: string): FieldError[] {
   const needed = Array.isArray(items['required']) ? items['required'] : []
   for (const key of type === 'map' && Array.isArray(keys) ? keys : []) {
     const properties = isObject(items['properties']) ? items['properties'] : {}
-    const property = properties[String(key)]
+    const property = properties[textOf(key)]
     if (!isObject(property)) {
       errors.push(invalid(`${path}.x-kubernetes-list-map-keys`, key, 'entries must all be names of item properties'))
     } else if (!needed.includes(key) && property['default'] === undefined) {
       errors.push(
         required(
-          `${path}.items.properties[${String(key)}].default`,
+          `${path}.items.properties[${textOf(key)}].default`,
           'this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property',
         ),
       )

@@ -8,7 +8,7 @@ const subresourceVerbs = ['get', 'patch', 'update']
 export const aggregatedType = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList'
 
 /** Simulated throughout: whoever asks for the version learns it. */
-export const serverVersion: JsonObject = {
+export const serverVersion = {
   major: '1',
   minor: '36',
   gitVersion: 'v1.36.0+simulated',
@@ -18,7 +18,7 @@ export const serverVersion: JsonObject = {
   goVersion: 'none',
   compiler: 'none',
   platform: 'sluice/simulated',
-}
+} as const satisfies JsonObject
 
 export function wantsAggregated(accept: string): boolean {
   return /as=APIGroupDiscoveryList/.test(accept) && /v=v2(?![a-z0-9])/.test(accept)

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { mediaType, parseBody, readBody, requireObject } from './api-request.ts'
-import type { ControllerFault, ControllerMode, FaultLimit, FaultMatch, Faults } from './faults.ts'
+import type { ControllerFault, ControllerMode, FaultInjector, FaultLimit, FaultMatch } from './faults.ts'
 import { numberAt, stringAt, type Json, type JsonObject } from './json.ts'
 import type { Answer } from './resource-handler.ts'
 import { badRequest, methodNotAllowed, pathNotFound } from './status-error.ts'
@@ -9,7 +9,7 @@ import { badRequest, methodNotAllowed, pathNotFound } from './status-error.ts'
  * `/simulate/faults`: GET lists what is active, DELETE takes all of it back, POST `{"fault": "cut", …}` injects one.
  * Members are those of the methods of FaultInjector.
  */
-export async function answerFaultRequest(faults: Faults, request: IncomingMessage, url: URL): Promise<Answer> {
+export async function answerFaultRequest(faults: FaultInjector, request: IncomingMessage, url: URL): Promise<Answer> {
   if (url.pathname !== '/simulate/faults') throw pathNotFound()
   switch (request.method) {
     case 'GET':
@@ -22,7 +22,7 @@ export async function answerFaultRequest(faults: Faults, request: IncomingMessag
       return answer({ simulated: true, active: [] })
     case 'POST': {
       const body = requireObject(parseBody(await readBody(request), mediaType(request)))
-      return answer({ simulated: true, ...inject(faults, body) })
+      return answer({ simulated: true, ...injectFault(faults, body) })
     }
     default:
       throw methodNotAllowed()
@@ -32,7 +32,8 @@ export async function answerFaultRequest(faults: Faults, request: IncomingMessag
 const members = ['fault', 'verb', 'resource', 'namespace', 'name', 'count', 'forMs', 'retryAfter', 'ms', 'downMs', 'by']
 const controllerMembers = ['fault', 'mode', 'kind', 'namespace', 'name', 'reason', 'everyMs']
 
-function inject(faults: Faults, body: JsonObject): Record<string, unknown> {
+/** Injects what the JSON form of a fault says; 400 when it says nothing that is known. */
+export function injectFault(faults: FaultInjector, body: JsonObject): Record<string, unknown> {
   const fault = stringAt(body, 'fault') ?? ''
   const known = fault === 'controller' ? controllerMembers : members
   const strange = Object.keys(body).find((key) => !known.includes(key))

@@ -31,16 +31,17 @@ export class FieldSet {
   }
 
   insert(path: FieldPath): void {
-    let node: FieldSet = this
-    for (const step of path) {
-      let child = node.children.get(step)
-      if (child === undefined) {
-        child = new FieldSet()
-        node.children.set(step, child)
-      }
-      node = child
+    const [step, ...rest] = path
+    if (step === undefined) {
+      this.owned = true
+      return
     }
-    node.owned = true
+    let child = this.children.get(step)
+    if (child === undefined) {
+      child = new FieldSet()
+      this.children.set(step, child)
+    }
+    child.insert(rest)
   }
 
   isEmpty(): boolean {
@@ -54,12 +55,8 @@ export class FieldSet {
   }
 
   at(path: FieldPath): FieldSet | undefined {
-    let node: FieldSet | undefined = this
-    for (const step of path) {
-      if (node === undefined) return undefined
-      node = node.children.get(step)
-    }
-    return node
+    const [step, ...rest] = path
+    return step === undefined ? this : this.children.get(step)?.at(rest)
   }
 
   union(other: FieldSet): FieldSet {

@@ -38,6 +38,12 @@ export function valueAt(value: Json | undefined, ...path: readonly string[]): Js
   return current
 }
 
+/** A scalar as people write it, anything else as JSON. */
+export function textOf(value: Json | undefined): string {
+  if (value === undefined || value === null) return ''
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+}
+
 export function cloneJson<T extends Json>(value: T): T
 export function cloneJson(value: Json): Json {
   if (Array.isArray(value)) return value.map((item) => cloneJson(item))

@@ -21,6 +21,8 @@ interface Owner {
   readonly subresource: string
   readonly time: string
   readonly set: FieldSet
+  /** What the owner was read from, as long as the set is the same. */
+  readonly entry?: ManagedFieldsEntry
 }
 
 /** Fields that nobody owns: the server writes them, or they say which object it is. */
@@ -62,7 +64,7 @@ export function manageUpdate(
       continue
     }
     const set = owner.set.minus(taken).minus(changes.removed)
-    if (!set.isEmpty()) owners.push({ ...owner, set })
+    if (!set.isEmpty()) owners.push(withSet(owner, set))
   }
   if (!own.isEmpty()) {
     const time = ownBefore !== undefined && ownBefore.set.equals(own) && taken.isEmpty() ? ownBefore.time : manager.time
@@ -113,7 +115,7 @@ export function applyConfiguration(request: ApplyRequest): KubernetesObject {
   const owners: Owner[] = []
   for (const { owner, set } of conflicts) {
     const rest = owner.set.minus(set).minus(changes.removed)
-    if (!rest.isEmpty()) owners.push({ ...owner, set: rest })
+    if (!rest.isEmpty()) owners.push(withSet(owner, rest))
   }
   const unchanged = ownBefore !== undefined && ownBefore.set.equals(own) && taken.isEmpty() && changes.removed.isEmpty()
   const time = unchanged ? ownBefore.time : manager.time
@@ -212,14 +214,25 @@ function decodeOwner(entry: ManagedFieldsEntry): Owner {
     subresource: typeof entry['subresource'] === 'string' ? entry['subresource'] : '',
     time: typeof entry['time'] === 'string' ? entry['time'] : '',
     set: FieldSet.fromFieldsV1(entry.fieldsV1),
+    entry,
   }
+}
+
+function withSet(owner: Owner, set: FieldSet): Owner {
+  if (set.equals(owner.set)) return owner
+  const { entry: _, ...rest } = owner
+  return { ...rest, set }
 }
 
 function encodeOwners(owners: readonly Owner[]): Json[] {
   const order = (owner: Owner): string =>
     `${owner.operation}\0${owner.time}\0${owner.manager}\0${owner.apiVersion}\0${owner.subresource}`
   const sorted = [...owners].sort((left, right) => (order(left) < order(right) ? -1 : 1))
-  return sorted.map((owner) => ({
+  return sorted.map((owner) => owner.entry ?? encodeOwner(owner))
+}
+
+function encodeOwner(owner: Owner): JsonObject {
+  return {
     manager: owner.manager,
     operation: owner.operation,
     apiVersion: owner.apiVersion,
@@ -227,11 +240,11 @@ function encodeOwners(owners: readonly Owner[]): Json[] {
     fieldsType: 'FieldsV1',
     fieldsV1: owner.set.toFieldsV1(),
     ...(owner.subresource === '' ? {} : { subresource: owner.subresource }),
-  }))
+  }
 }
 
 /** An applier is the same one whatever version it applies with; an updater is not. */
-function ownerKey(owner: Omit<Owner, 'set' | 'time'>): string {
+function ownerKey(owner: Omit<Owner, 'set' | 'time' | 'entry'>): string {
   const version = owner.operation === 'Apply' ? '' : owner.apiVersion
   return `${owner.operation}\0${owner.manager}\0${version}\0${owner.subresource}`
 }

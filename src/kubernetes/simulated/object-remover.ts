@@ -1,6 +1,6 @@
 import { apiTime, type SimulatedClock } from './clock.ts'
 import { forbiddenField, invalid, invalidObject, notSupported } from './field-error.ts'
-import { cloneJson, isObject, numberAt, stringAt, valueAt, type Json } from './json.ts'
+import { cloneJson, isObject, numberAt, stringAt, textOf, valueAt, type Json } from './json.ts'
 import {
   finalizersOf,
   generationOf,
@@ -91,7 +91,7 @@ function checkPreconditions(kind: ResourceKind, live: KubernetesObject, options:
   if (uid !== undefined && uid !== uidOf(live)) {
     throw conflict(kind, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${uidOf(live)}`)
   }
-  const version = String(live.metadata['resourceVersion'] ?? '')
+  const version = textOf(live.metadata['resourceVersion'])
   if (resourceVersion !== undefined && resourceVersion !== version) {
     throw conflict(
       kind,

@@ -71,6 +71,8 @@ export class ObjectStore {
     const object = withVersion(draft, this.#version)
     this.#journal?.append({ version: this.#version, resource, key, object }, jsonOf(object))
     objects.set(key, object)
+    // The old state is kept for a while by the watch history; hardly anybody reads its text again.
+    if (previous !== undefined) texts.delete(previous)
     if (previous === undefined) this.#sortedKeys.delete(resource)
     const type = previous === undefined ? 'ADDED' : 'MODIFIED'
     this.#publish({ type, resource, key, version: this.#version, object, previous })

@@ -66,7 +66,7 @@ function openApiDocument(served: readonly ResourceKind[]): JsonObject {
   }
   return {
     openapi: '3.0.0',
-    info: { title: 'Kubernetes (simulated)', version: String(serverVersion['gitVersion']) },
+    info: { title: 'Kubernetes (simulated)', version: serverVersion.gitVersion },
     paths,
     components: { schemas },
   }
@@ -85,7 +85,7 @@ function swaggerDocument(kinds: KindRegistry): JsonObject {
   }
   return {
     swagger: '2.0',
-    info: { title: 'Kubernetes (simulated)', version: String(serverVersion['gitVersion']) },
+    info: { title: 'Kubernetes (simulated)', version: serverVersion.gitVersion },
     paths,
     definitions,
   }

@@ -1,4 +1,4 @@
-import { isObject, type Json, type JsonObject } from './json.ts'
+import { isObject, textOf, type Json, type JsonObject } from './json.ts'
 import { badRequest, StatusError } from './status-error.ts'
 
 /**
@@ -236,7 +236,7 @@ export function parseProtobuf(body: Buffer): JsonObject {
   const { typeMeta, raw } = readMessage(body.subarray(4), envelope, '')
   if (!isObject(typeMeta) || typeof raw !== 'string') throw badRequest('the protobuf envelope holds no object')
   const { apiVersion = '', kind = '' } = typeMeta
-  const name = kind === 'DeleteOptions' ? 'v1/DeleteOptions' : `${String(apiVersion)}/${String(kind)}`
+  const name = kind === 'DeleteOptions' ? 'v1/DeleteOptions' : `${textOf(apiVersion)}/${textOf(kind)}`
   const message = kinds[name]
   if (message === undefined) throw unsupported(`${name} is not read from protobuf: send it as JSON`)
   return { ...readMessage(Buffer.from(raw, 'base64'), message, ''), apiVersion, kind }
@@ -296,7 +296,7 @@ function readValue(bytes: Buffer, { type }: Field, path: string): Json {
         fields: { 1: text('key'), 2: { name: 'value', type: type === 'bytesMap' ? 'bytes' : 'string' } },
       }
       const { key = '', value = '' } = readMessage(bytes, entry, path)
-      return { [String(key)]: value }
+      return { [textOf(key)]: value }
     }
     case 'ignored':
     case 'time':

@@ -1,5 +1,5 @@
 import { makeTable, partialMetadata, type TableOptions } from './table.ts'
-import type { JsonObject } from './json.ts'
+import { textOf, type JsonObject } from './json.ts'
 import type { KubernetesObject } from './kubernetes-object.ts'
 import { jsonOf } from './object-store.ts'
 import { apiVersionOf, type ResourceKind } from './resource-kind.ts'
@@ -56,7 +56,7 @@ export function objectText(
     case 'metadata':
       return JSON.stringify(partialMetadata(object))
     case 'table': {
-      const metadata = { resourceVersion: String(object.metadata['resourceVersion'] ?? '') }
+      const metadata = { resourceVersion: textOf(object.metadata['resourceVersion']) }
       const { includeObject } = representation
       return JSON.stringify(makeTable(kind, [object], { metadata, includeObject, withColumns: true, now }))
     }

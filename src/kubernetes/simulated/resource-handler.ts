@@ -3,7 +3,7 @@ import type { FieldValidation } from './admission.ts'
 import { mediaType, parseBody, parseText, readBody, requireObject, type RequestTarget } from './api-request.ts'
 import type { SimulatedClock } from './clock.ts'
 import { forbiddenField, invalidObject, notSupported, required } from './field-error.ts'
-import type { Json, JsonObject } from './json.ts'
+import { textOf, type Json, type JsonObject } from './json.ts'
 import { isKubernetesObject, uidOf, type KubernetesObject } from './kubernetes-object.ts'
 import type { ObjectRemover } from './object-remover.ts'
 import { parseDeleteOptions } from './object-remover.ts'
@@ -251,7 +251,7 @@ function requireKind(body: Json | undefined, kind: ResourceKind): KubernetesObje
   }
   if (apiVersion !== '' && apiVersion !== apiVersionOf(kind)) {
     throw badRequest(
-      `the API version in the data (${String(apiVersion)}) does not match the expected API version (${apiVersionOf(kind)})`,
+      `the API version in the data (${textOf(apiVersion)}) does not match the expected API version (${apiVersionOf(kind)})`,
     )
   }
   if (name === '') throw badRequest("Object 'Kind' is missing")

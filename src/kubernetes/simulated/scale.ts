@@ -1,5 +1,5 @@
 import { invalid, invalidObject } from './field-error.ts'
-import { defineMember, isObject, numberAt, objectAt, stringAt, type Json, type JsonObject } from './json.ts'
+import { defineMember, isObject, numberAt, objectAt, stringAt, textOf, type Json, type JsonObject } from './json.ts'
 import { childPathValue } from './json-path.ts'
 import type { KubernetesObject } from './kubernetes-object.ts'
 import type { ScalePaths } from './resource-kind.ts'
@@ -53,6 +53,6 @@ function numeric(value: Json | undefined): number {
 function selectorText(selector: Json): string {
   const labels = objectAt(selector, 'matchLabels') ?? {}
   return Object.entries(labels)
-    .map(([key, value]) => `${key}=${String(value)}`)
+    .map(([key, value]) => `${key}=${textOf(value)}`)
     .join(',')
 }

@@ -75,7 +75,7 @@ function checkScalar(value: Json, schema: Schema, path: string): FieldError[] {
 
 function checkString(value: string, schema: Schema, path: string): FieldError[] {
   const errors: FieldError[] = []
-  const length = [...value].length
+  const length = countCharacters(value)
   if (schema.maxLength !== undefined && length > schema.maxLength) errors.push(tooLong(path, schema.maxLength))
   if (schema.minLength !== undefined && length < schema.minLength) {
     errors.push(invalid(path, value, `${path} in body should be at least ${schema.minLength} chars long`))
@@ -173,6 +173,13 @@ function checkCombinations(value: Json, schema: Schema, path: string): FieldErro
     errors.push(invalid(path, value, `${path} in body must not validate the schema (not)`))
   }
   return errors
+}
+
+/** Code points, as the API server counts them. */
+function countCharacters(text: string): number {
+  let count = 0
+  for (const _ of text) count += 1
+  return count
 }
 
 const patterns = new Map<string, RegExp>()

@@ -1,4 +1,4 @@
-import { listAt, objectAt, stringAt, type JsonObject } from './json.ts'
+import { listAt, objectAt, stringAt, textOf, type JsonObject } from './json.ts'
 import { childPathValue } from './json-path.ts'
 import { labelsOf, namespaceOf, type KubernetesObject } from './kubernetes-object.ts'
 import type { ResourceKind } from './resource-kind.ts'
@@ -25,7 +25,7 @@ export function parseLabelSelector(text: string): ObjectFilter | undefined {
 /** The same for a selector that stands in a specification: `matchLabels` and `matchExpressions`. */
 export function matchesSelector(labels: JsonObject, selector: JsonObject): boolean {
   const texts: Record<string, string> = {}
-  for (const [key, value] of Object.entries(labels)) texts[key] = String(value)
+  for (const [key, value] of Object.entries(labels)) texts[key] = textOf(value)
   const wanted = Object.entries(objectAt(selector, 'matchLabels') ?? {})
   if (!wanted.every(([key, value]) => texts[key] === value)) return false
   return listAt(selector, 'matchExpressions').every((expression) => {
@@ -67,7 +67,7 @@ function fieldValue(object: KubernetesObject, field: string): string {
   if (field === 'metadata.name') return object.metadata.name
   if (field === 'metadata.namespace') return namespaceOf(object)
   const value = childPathValue(object, `.${field}`)
-  return value === undefined || value === null ? '' : String(value)
+  return textOf(value)
 }
 
 /** Splits at commas outside of parentheses. */

@@ -31,6 +31,9 @@ export type {
   SimulatedToken,
 }
 
+export { createFaultScript, runFaultScript } from './fault-script.ts'
+export type { FaultScriptOptions, FaultStep } from './fault-script.ts'
+
 export interface SimulatedClusterOptions {
   /** Folder that keeps objects, port and token over restarts; without it everything lives in memory and the port is free. */
   readonly dataDir?: string

@@ -3,7 +3,7 @@ import type { RequestTarget } from './api-request.ts'
 import { isTrue } from './api-request.ts'
 import type { SimulatedClock } from './clock.ts'
 import { forbiddenField, invalidObject } from './field-error.ts'
-import type { JsonObject } from './json.ts'
+import { textOf, type JsonObject } from './json.ts'
 import type { KubernetesObject } from './kubernetes-object.ts'
 import { jsonOf, type ObjectStore, type StoreEvent } from './object-store.ts'
 import { inVersion } from './object-writer.ts'
@@ -160,7 +160,7 @@ export class WatchStream {
       return `{"type":"${type}","object":${objectText(selection.kind, object, representation, now)}}\n`
     }
     const table = makeTable(selection.kind, [object], {
-      metadata: { resourceVersion: String(object.metadata['resourceVersion'] ?? '') },
+      metadata: { resourceVersion: textOf(object.metadata['resourceVersion']) },
       includeObject: representation.includeObject,
       withColumns: !this.#sentColumns,
       now,
@@ -214,20 +214,23 @@ export class WatchStream {
   }
 }
 
-const lines = new WeakMap<StoreEvent, Map<string, Buffer>>()
+/** The lines of the event that is going out: all watches get it before the next one comes. */
+const current: { event: StoreEvent | undefined; readonly lines: Map<string, Buffer> } = {
+  event: undefined,
+  lines: new Map(),
+}
 
-/** Every watch of one event sends the same bytes, made once. */
+/** Every watch of one event sends the same bytes, made once, and kept no longer than it takes to send them. */
 function sharedLine(event: StoreEvent, type: EventType, object: () => KubernetesObject, version: string): Buffer {
-  let known = lines.get(event)
-  if (known === undefined) {
-    known = new Map()
-    lines.set(event, known)
+  if (current.event !== event) {
+    current.event = event
+    current.lines.clear()
   }
   const id = `${type} ${version}`
-  let line = known.get(id)
+  let line = current.lines.get(id)
   if (line === undefined) {
     line = Buffer.from(`{"type":"${type}","object":${jsonOf(object())}}\n`)
-    known.set(id, line)
+    current.lines.set(id, line)
   }
   return line
 }

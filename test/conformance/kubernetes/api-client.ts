@@ -173,7 +173,8 @@ export class Watch {
 }
 
 export function nameOf(object: JsonObject): string {
-  return String(at(object, 'metadata', 'name') ?? '')
+  const name = at(object, 'metadata', 'name')
+  return typeof name === 'string' ? name : ''
 }
 
 /** What stands at a path; a number steps into a list. */

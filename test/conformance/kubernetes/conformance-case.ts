@@ -77,8 +77,13 @@ export function expectFailure(answer: ApiAnswer, status: number, reason: string 
 }
 
 export function text(value: Json | undefined): string {
-  assert.equal(typeof value, 'string', `expected a text, got ${JSON.stringify(value)}`)
-  return String(value)
+  assert.ok(typeof value === 'string', `expected a text, got ${JSON.stringify(value)}`)
+  return value
+}
+
+/** The texts of a list, or of one member of its items, sorted. */
+export function sortedTexts(items: readonly Json[], ...path: readonly string[]): readonly string[] {
+  return items.map((item) => text(at(item, ...path))).toSorted((left, right) => (left < right ? -1 : 1))
 }
 
 export function list(value: Json | undefined): Json[] {

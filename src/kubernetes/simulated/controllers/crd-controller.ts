@@ -49,7 +49,7 @@ function empty(definition: KubernetesObject, context: ControllerContext): number
   const plural = stringAt(definition, 'spec', 'names', 'plural') ?? ''
   const kind = context.kinds.stored(group, plural)
   if (kind !== undefined) {
-    for (const object of [...context.store.objects(resourceId(kind)).values()]) {
+    for (const object of context.store.objects(resourceId(kind)).values()) {
       if (!isTerminating(object)) context.remover.remove(kind, nameOf(object), {})
     }
     if (context.store.count(resourceId(kind)) > 0) return 100

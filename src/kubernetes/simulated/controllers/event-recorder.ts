@@ -1,4 +1,5 @@
 import { apiTime, type SimulatedClock } from '../clock.ts'
+import { textOf } from '../json.ts'
 import { eventKind } from '../kinds/core.ts'
 import { namespaceOf, uidOf, type KubernetesObject } from '../kubernetes-object.ts'
 import { resourceId } from '../resource-kind.ts'
@@ -50,7 +51,7 @@ export class EventRecorder {
         kind: object.kind,
         name: object.metadata.name,
         uid: uidOf(object),
-        resourceVersion: String(object.metadata['resourceVersion'] ?? ''),
+        resourceVersion: textOf(object.metadata['resourceVersion']),
         ...(namespaceOf(object) === '' ? {} : { namespace }),
       },
       type: event.type,

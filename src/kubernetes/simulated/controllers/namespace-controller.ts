@@ -13,7 +13,7 @@ export const namespaceController: Controller = {
     let left = 0
     for (const kind of context.kinds.resources()) {
       if (!kind.namespaced) continue
-      for (const object of [...context.store.objects(resourceId(kind)).values()]) {
+      for (const object of context.store.objects(resourceId(kind)).values()) {
         if (namespaceOf(object) !== namespace.metadata.name) continue
         if (!isTerminating(object)) context.remover.remove(kind, nameOf(object), { propagation: 'Background' })
         if (context.store.get(resourceId(kind), `${namespaceOf(object)}/${object.metadata.name}`) !== undefined)

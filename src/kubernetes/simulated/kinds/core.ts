@@ -1,6 +1,6 @@
 import { defineKind } from '../define-kind.ts'
 import { forbiddenField, type FieldError } from '../field-error.ts'
-import { equalJson, isObject, numberAt, stringAt, type Json } from '../json.ts'
+import { equalJson, isObject, numberAt, stringAt, textOf, type Json } from '../json.ts'
 import type { KubernetesObject } from '../kubernetes-object.ts'
 import { anything, boolean, conditions, dateTime, int32, object, setOf, string, stringMap } from '../schema.ts'
 
@@ -76,7 +76,7 @@ export const secretKind = defineKind({
       delete secret['stringData']
       if (Object.keys(text).length === 0) return
       const data = { ...members(secret['data']) }
-      for (const [key, value] of Object.entries(text)) data[key] = Buffer.from(String(value)).toString('base64')
+      for (const [key, value] of Object.entries(text)) data[key] = Buffer.from(textOf(value)).toString('base64')
       secret['data'] = data
     },
     validate(next, live) {

@@ -1,13 +1,22 @@
 import assert from 'node:assert/strict'
 import { at, nameOf, type JsonObject } from '../api-client.ts'
-import { expectFailure, expectStatus, list, text, uidOf, versionOf, type ConformanceCase } from '../conformance-case.ts'
+import {
+  expectFailure,
+  expectStatus,
+  list,
+  sortedTexts,
+  text,
+  uidOf,
+  versionOf,
+  type ConformanceCase,
+} from '../conformance-case.ts'
 
 const area = 'server-side apply'
 const strict = { fieldValidation: 'Strict' }
 
 function managers(object: JsonObject): readonly string[] {
   const entries = list(at(object, 'metadata', 'managedFields'))
-  return entries.map((entry) => `${String(at(entry, 'manager'))} ${String(at(entry, 'operation'))}`)
+  return entries.map((entry) => `${text(at(entry, 'manager'))} ${text(at(entry, 'operation'))}`)
 }
 
 function fieldsOf(object: JsonObject, manager: string): JsonObject {
@@ -68,7 +77,7 @@ export const applyCases: readonly ConformanceCase[] = [
       const second = cluster.configMap(name, { a: '2', b: '2' })
       const status = expectFailure(await cluster.apply(path, second, { fieldManager: 'two' }), 409, 'Conflict')
       const causes = list(at(status, 'details', 'causes'))
-      assert.deepEqual(causes.map((cause) => at(cause, 'field')).toSorted(), ['.data.a', '.data.b'])
+      assert.deepEqual(sortedTexts(causes, 'field'), ['.data.a', '.data.b'])
       assert.equal(at(causes[0], 'reason'), 'FieldManagerConflict')
       assert.match(text(at(causes[0], 'message')), /conflict with "one"/)
       assert.match(
@@ -176,7 +185,7 @@ export const applyCases: readonly ConformanceCase[] = [
         { name: 'a', count: 1, note: 'ours' },
         { name: 'b', count: 2 },
       ])
-      assert.deepEqual(list(at(body, 'spec', 'tags')).toSorted(), ['x', 'y'])
+      assert.deepEqual(sortedTexts(list(at(body, 'spec', 'tags'))), ['x', 'y'])
       assert.deepEqual(fieldsOf(body, 'two'), {
         'f:spec': {
           'f:parts': {

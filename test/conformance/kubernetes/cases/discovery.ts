@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict'
 import { at } from '../api-client.ts'
-import { expectFailure, expectStatus, group, list, text, type ConformanceCase } from '../conformance-case.ts'
+import {
+  expectFailure,
+  expectStatus,
+  group,
+  list,
+  sortedTexts,
+  text,
+  type ConformanceCase,
+} from '../conformance-case.ts'
 
 const area = 'discovery'
 
@@ -37,8 +45,8 @@ export const discoveryCases: readonly ConformanceCase[] = [
       const widgets = list(at(own, 'versions', 0, 'resources')).find((entry) => at(entry, 'resource') === 'widgets')
       assert.equal(at(widgets, 'scope'), 'Namespaced')
       assert.equal(at(widgets, 'responseKind', 'kind'), 'Widget')
-      const below = list(at(widgets, 'subresources')).map((entry) => at(entry, 'subresource'))
-      assert.deepEqual(below.toSorted(), ['scale', 'status'])
+      const below = sortedTexts(list(at(widgets, 'subresources')), 'subresource')
+      assert.deepEqual(below, ['scale', 'status'])
     },
   },
   {
@@ -46,8 +54,8 @@ export const discoveryCases: readonly ConformanceCase[] = [
     title: 'a group version lists its resources and subresources',
     async run({ api }) {
       const { body } = expectStatus(await api.call('GET', `/apis/${group}/v1`), 200)
-      const names = list(body['resources']).map((entry) => at(entry, 'name'))
-      assert.deepEqual(names.toSorted(), ['widgets', 'widgets/scale', 'widgets/status'])
+      const names = sortedTexts(list(body['resources']), 'name')
+      assert.deepEqual(names, ['widgets', 'widgets/scale', 'widgets/status'])
       const widgets = list(body['resources']).find((entry) => at(entry, 'name') === 'widgets')
       assert.deepEqual(at(widgets, 'shortNames'), ['wd'])
       for (const verb of ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']) {
