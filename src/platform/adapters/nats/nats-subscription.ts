@@ -130,7 +130,9 @@ export class NatsSubscription {
     }
     logger.warn('An event became a dead letter', { ...ref, attempt, error })
     await this.#untilAnswered(async () => {
-      await this.#storeDeadLetter(message.seq, { event, attempts: attempt, error: describeError(error) })
+      // A delivery that only found out that its predecessors died is none.
+      const attempts = Math.min(attempt, settings.maxAttempts)
+      await this.#storeDeadLetter(message.seq, { event, attempts, error: describeError(error) })
       return message.ackAck()
     })
   }

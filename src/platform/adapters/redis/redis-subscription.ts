@@ -151,7 +151,8 @@ export class RedisSubscription {
     } else {
       const { error } = outcome
       const last = entry.attempt >= settings.maxAttempts
-      const { attempt } = entry
+      // A delivery that only found out that its predecessors died is none.
+      const attempt = Math.min(entry.attempt, settings.maxAttempts)
       logger.warn(
         last ? 'An event became a dead letter' : 'An event could not be handled and will be delivered again',
         {
