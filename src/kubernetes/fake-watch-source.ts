@@ -97,6 +97,13 @@ export class FakeWatchSource implements WatchSource {
     this.#hanging = new Set(requests)
   }
 
+  /** Takes back every failure that is still to come. Broken watches stay broken. */
+  heal(): void {
+    this.#failures.length = 0
+    this.#hanging.clear()
+    this.#endsAtOnce = 0
+  }
+
   /** The next watches end as soon as they were opened. */
   endAtOnce(times: number): void {
     this.#endsAtOnce = times

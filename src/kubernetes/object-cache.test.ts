@@ -2,6 +2,8 @@ import { describe, expect, test } from 'vitest'
 import type { KubernetesObject } from './kubernetes-object.ts'
 import { ObjectCache, slimObject } from './object-cache.ts'
 
+const things = { apiVersion: 'test.dev/v1', kind: 'Thing' }
+
 function thing(
   name: string,
   version: number,
@@ -29,7 +31,7 @@ function list(cache: ObjectCache, version: number, objects: readonly KubernetesO
 
 describe('object cache: events', () => {
   test('the same version again changes nothing, an older one neither', () => {
-    const cache = new ObjectCache(false)
+    const cache = new ObjectCache(things, false)
     expect(brief(cache.put(thing('a', 10)))).toEqual(['added a uid-a 10'])
     expect(cache.put(thing('a', 10))).toEqual([])
     expect(cache.put(thing('a', 9))).toEqual([])
@@ -37,20 +39,20 @@ describe('object cache: events', () => {
   })
 
   test('a namesake with another uid is a deletion and a creation', () => {
-    const cache = new ObjectCache(false)
+    const cache = new ObjectCache(things, false)
     cache.put(thing('a', 10, { uid: 'old' }))
     expect(brief(cache.put(thing('a', 20, { uid: 'new' })))).toEqual(['deleted a old 10', 'added a new 20'])
   })
 
   test('the deletion of a former namesake does not touch the present one', () => {
-    const cache = new ObjectCache(false)
+    const cache = new ObjectCache(things, false)
     cache.put(thing('a', 20, { uid: 'new' }))
     expect(cache.remove(thing('a', 15, { uid: 'old' }))).toEqual([])
     expect(cache.has('a')).toBe(true)
   })
 
   test('versions that are no numbers are taken as they come', () => {
-    const cache = new ObjectCache(false)
+    const cache = new ObjectCache(things, false)
     const odd = (version: string): KubernetesObject => ({
       ...thing('a', 0),
       metadata: { name: 'a', uid: 'u', resourceVersion: version },
@@ -62,7 +64,7 @@ describe('object cache: events', () => {
 
 describe('object cache: lists', () => {
   test('tells what is different, and deletions that nobody announced', () => {
-    const cache = new ObjectCache(false)
+    const cache = new ObjectCache(things, false)
     list(cache, 10, [thing('same', 1), thing('gone', 2), thing('changed', 3)])
     expect(list(cache, 20, [thing('same', 1), thing('changed', 15), thing('new', 16)])).toEqual([
       'modified changed uid-changed 15',
@@ -72,7 +74,7 @@ describe('object cache: lists', () => {
   })
 
   test('what was made after the list stays', () => {
-    const cache = new ObjectCache(false)
+    const cache = new ObjectCache(things, false)
     list(cache, 10, [])
     cache.beginReplacement()
     cache.put(thing('new', 25))
@@ -81,14 +83,14 @@ describe('object cache: lists', () => {
   })
 
   test('a history that was set back makes everything known void', () => {
-    const cache = new ObjectCache(false)
+    const cache = new ObjectCache(things, false)
     list(cache, 100, [thing('a', 90), thing('b', 95)])
     expect(list(cache, 50, [thing('a', 40)], true)).toEqual(['modified a uid-a 40', 'deleted b uid-b 95'])
     expect(brief(cache.put(thing('a', 51)))).toEqual(['modified a uid-a 51'])
   })
 
   test('a list knows better than what was known before it began, whatever the versions say', () => {
-    const cache = new ObjectCache(false)
+    const cache = new ObjectCache(things, false)
     list(cache, 100, [thing('a', 90), thing('b', 95), thing('c', 97)])
     expect(list(cache, 101, [thing('a', 80), thing('b', 95, { uid: 'other' })])).toEqual([
       'modified a uid-a 80',
@@ -98,8 +100,14 @@ describe('object cache: lists', () => {
     ])
   })
 
+  test('a version that was given twice is told by its content', () => {
+    const cache = new ObjectCache(things, false)
+    list(cache, 100, [thing('a', 90, { status: 'old' })])
+    expect(list(cache, 100, [thing('a', 90, { status: 'new' })])).toEqual(['modified a uid-a 90'])
+  })
+
   test('objects whose versions stayed above a history that was set back can still change', () => {
-    const cache = new ObjectCache(false)
+    const cache = new ObjectCache(things, false)
     list(cache, 100, [thing('a', 90)])
     list(cache, 50, [thing('a', 90)], true)
     list(cache, 51, [thing('a', 90)])
@@ -147,8 +155,18 @@ describe('object cache: what is kept', () => {
     expect(JSON.stringify(slimObject(secret))).not.toContain('aHVudGVyMg')
   })
 
+  test('becoming whole is no change', () => {
+    const cache = new ObjectCache(things, true)
+    const whole = thing('a', 1, { data: { large: true } })
+    expect(list(cache, 10, [whole])).toHaveLength(1)
+    expect(cache.get('a')).not.toHaveProperty('data')
+    cache.keepWhole()
+    expect(list(cache, 11, [whole])).toEqual([])
+    expect(cache.get('a')).toEqual(whole)
+  })
+
   test('nobody can change what is kept', () => {
-    const cache = new ObjectCache(false)
+    const cache = new ObjectCache(things, false)
     const status = { ready: false }
     cache.put(thing('a', 1, { status }))
     status.ready = true

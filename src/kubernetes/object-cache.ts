@@ -5,9 +5,15 @@ export interface ObjectChange {
   readonly object: KubernetesObject
 }
 
+/** What all objects of a collection have in common. */
+export interface CollectionKind {
+  readonly apiVersion: string
+  readonly kind: string
+}
+
 /**
- * One object at rest: its JSON. A third of what the parsed object takes, nobody can change it by accident, and it is
- * read seldom (a late joiner, a deletion that nobody announced).
+ * One object at rest: its JSON, without what all have in common. A third of what the parsed object takes, nobody can
+ * change it by accident, and it is read seldom (a late joiner, a deletion that nobody announced).
  */
 interface Entry {
   readonly uid: string
@@ -19,6 +25,7 @@ interface Entry {
 
 /** The state of one collection, as far as its list and watch have told. Every method returns what changed by it. */
 export class ObjectCache {
+  readonly #kind: CollectionKind
   #entries = new Map<string, Entry>()
   #slim: boolean
   /** What a running list has found so far. */
@@ -31,7 +38,8 @@ export class ObjectCache {
   #outgrown = false
 
   /** @param slim keep only what status needs: see `slimObject` */
-  constructor(slim: boolean) {
+  constructor(kind: CollectionKind, slim: boolean) {
+    this.#kind = kind
     this.#slim = slim
   }
 
@@ -52,7 +60,7 @@ export class ObjectCache {
   /** An object by its key (`objectKey`). */
   get(key: string): KubernetesObject | undefined {
     const entry = this.#entries.get(key)
-    return entry && readEntry(entry)
+    return entry && this.#read(entry)
   }
 
   has(key: string): boolean {
@@ -60,7 +68,7 @@ export class ObjectCache {
   }
 
   *objects(): Generator<KubernetesObject> {
-    for (const entry of this.#entries.values()) yield readEntry(entry)
+    for (const entry of this.#entries.values()) yield this.#read(entry)
   }
 
   /** Takes an ADDED or MODIFIED event. States that are known or older than the known one change nothing. */
@@ -73,7 +81,7 @@ export class ObjectCache {
     if (known && (isSame(known, entry) || isOlder(entry, known))) return []
     this.#touched?.add(key)
     this.#entries.set(key, entry)
-    return changesBetween(known, entry, kept)
+    return this.#changesBetween(known, entry, kept)
   }
 
   /** Takes a DELETED event. */
@@ -95,11 +103,11 @@ export class ObjectCache {
   }
 
   addToReplacement(object: KubernetesObject): void {
-    const { uid, resourceVersion: version } = object.metadata
     const key = objectKey(object.metadata)
+    const entry = toEntry(this.#prune(object))
     const known = this.#entries.get(key)
-    const unchanged = known && !this.#outgrown && isSame(known, { uid, version })
-    this.#replacement.set(key, unchanged ? known : toEntry(this.#prune(object)))
+    // Most are as they were: their text is held once.
+    this.#replacement.set(key, known && isSame(known, entry) ? known : entry)
   }
 
   /** The watch has told everything up to now: no state from before can come any more. */
@@ -120,6 +128,7 @@ export class ObjectCache {
     this.#entries = new Map()
     this.#replacement = new Map()
     this.#touched = undefined
+    const outgrown = this.#outgrown
     this.#outgrown = false
     if (backwards) this.#deleted = undefined
     const changes: ObjectChange[] = []
@@ -130,14 +139,31 @@ export class ObjectCache {
       if (!known && this.#deleted?.has(listed.uid)) continue
       const kept = known && touched?.has(key) && isOlder(listed, known) ? known : loosened(listed, version)
       this.#entries.set(key, kept)
-      if (!known || !isSame(known, kept)) changes.push(...changesBetween(known, kept, undefined))
+      if (known && (isSame(known, kept) || (outgrown && hasSameVersion(known, kept)))) continue
+      changes.push(...this.#changesBetween(known, kept, undefined))
     }
     for (const [key, known] of before) {
       // Made while the list was on its way.
       if (touched?.has(key) && isOlder({ version }, known)) this.#entries.set(key, known)
-      else changes.push({ type: 'deleted', object: readEntry(known) })
+      else changes.push({ type: 'deleted', object: this.#read(known) })
     }
     return changes
+  }
+
+  #changesBetween(known: Entry | undefined, entry: Entry, object: KubernetesObject | undefined): ObjectChange[] {
+    const now = object ?? this.#read(entry)
+    if (!known) return [{ type: 'added', object: now }]
+    if (known.uid === entry.uid) return [{ type: 'modified', object: now }]
+    // Deleted and made again while we looked away.
+    return [
+      { type: 'deleted', object: this.#read(known) },
+      { type: 'added', object: now },
+    ]
+  }
+
+  #read(entry: Entry): KubernetesObject {
+    // Written by `toEntry`, from an object of this type.
+    return { ...this.#kind, ...JSON.parse(entry.text) } as KubernetesObject
   }
 
   #prune(object: KubernetesObject): KubernetesObject {
@@ -145,18 +171,12 @@ export class ObjectCache {
   }
 }
 
-function changesBetween(known: Entry | undefined, entry: Entry, object: KubernetesObject | undefined): ObjectChange[] {
-  const now = object ?? readEntry(entry)
-  if (!known) return [{ type: 'added', object: now }]
-  if (known.uid === entry.uid) return [{ type: 'modified', object: now }]
-  // Deleted and made again while we looked away.
-  return [
-    { type: 'deleted', object: readEntry(known) },
-    { type: 'added', object: now },
-  ]
+// The text too: where a backup was restored, a version may have been given twice.
+function isSame(a: Entry, b: Entry): boolean {
+  return hasSameVersion(a, b) && a.text === b.text
 }
 
-function isSame(a: Pick<Entry, 'uid' | 'version'>, b: Pick<Entry, 'uid' | 'version'>): boolean {
+function hasSameVersion(a: Entry, b: Entry): boolean {
   return a.uid === b.uid && a.version === b.version
 }
 
@@ -168,14 +188,9 @@ function loosened(entry: Entry, listVersion: string): Entry {
   return (compareVersions(entry.version, listVersion) ?? 0) > 0 ? { ...entry, loose: true } : entry
 }
 
-function toEntry(object: KubernetesObject): Entry {
+function toEntry({ apiVersion: _a, kind: _k, ...object }: KubernetesObject): Entry {
   const { uid, resourceVersion } = object.metadata
   return { uid, version: resourceVersion, text: JSON.stringify(object) }
-}
-
-function readEntry(entry: Entry): KubernetesObject {
-  // Written by `toEntry`, from an object of this type.
-  return JSON.parse(entry.text) as KubernetesObject
 }
 
 function withoutManagedFields(object: KubernetesObject): KubernetesObject {

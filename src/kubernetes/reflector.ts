@@ -96,7 +96,8 @@ export class Reflector {
 
   constructor(options: ReflectorOptions) {
     this.#options = options
-    this.cache = new ObjectCache(options.slim)
+    const { apiVersion, kind } = options.collection.ref
+    this.cache = new ObjectCache({ apiVersion, kind }, options.slim)
     this.#backoff = createBackoff(options.clock, options.random)
   }
 

@@ -55,6 +55,8 @@ class Round {
 
   constructor(seed: number) {
     this.random = seeded(seed)
+    // Far enough from zero for every rewind.
+    this.source.version = 100_000
     this.source.streaming = this.pick(['offered', 'refused', 'overlooked'])
     this.source.expiry = this.pick(['http', 'event'])
     this.hub = createWatchHub({
@@ -76,7 +78,8 @@ class Round {
       else this.makeNoise()
     }
     for (const subject of this.subjects) while (!isDecided(subject)) this.moveOn(subject)
-    this.source.hang()
+    this.source.heal()
+    this.lastFaultAt = this.clock.now()
     await this.clock.advance(settledWithinMs)
     this.compareStates()
     await this.clock.advance(deadlineMs)
@@ -177,7 +180,7 @@ class Round {
       type === 'added' || type === 'snapshot'
         ? known !== undefined
         : known?.metadata.uid !== object.metadata.uid ||
-          (type === 'modified' && known.metadata.resourceVersion === object.metadata.resourceVersion)
+          (type === 'modified' && JSON.stringify(known) === JSON.stringify(object))
     if (wrong) this.violations.push(`${type} ${object.metadata.name} after ${known?.metadata.uid ?? 'nothing'}`)
   }
 
