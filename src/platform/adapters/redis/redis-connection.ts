@@ -31,23 +31,23 @@ const reconnectMaxMs = 1_000
 // The server is there and cannot answer yet, or not in its present role.
 const notNow = /^(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|READONLY|TRYAGAIN|NOREPLICAS)\b/
 
-/** @param answerWithinMs how long an answer may take; longer than `timeoutMs` for commands that block */
-export async function connectRedis(options: RedisOptions, answerWithinMs?: number): Promise<RedisConnection> {
+export async function connectRedis(options: RedisOptions): Promise<RedisConnection> {
   const { url, logger, timeoutMs = 5_000 } = options
   const { createClient, ErrorReply } = await loadLibrary('redis', 'redis', () => import('redis'))
   let established = false
-  const client = createClient({
-    url,
-    RESP: 2,
-    // A command that waits for a reconnect would neither be answered nor fail.
-    disableOfflineQueue: true,
-    pingInterval: 10_000,
-    socket: {
-      connectTimeout: timeoutMs,
-      reconnectStrategy: (retries) => (established ? Math.min(50 * 2 ** retries, reconnectMaxMs) : false),
-    },
-  })
-  client.on('error', (error: unknown) => logger.warn('The connection to Redis broke; reconnecting', { error }))
+  const create = () =>
+    createClient({
+      url,
+      RESP: 2,
+      // A command that waits for a reconnect would neither be answered nor fail.
+      disableOfflineQueue: true,
+      pingInterval: 10_000,
+      socket: {
+        connectTimeout: timeoutMs,
+        reconnectStrategy: (retries) => (established ? Math.min(50 * 2 ** retries, reconnectMaxMs) : false),
+      },
+    }).on('error', (error: unknown) => logger.warn('The connection to Redis broke; reconnecting', { error }))
+  let client = create()
   try {
     await client.connect()
   } catch (error) {
@@ -56,11 +56,20 @@ export async function connectRedis(options: RedisOptions, answerWithinMs?: numbe
   }
   established = true
 
+  // A connection whose other end is gone without a word looks sound for many minutes: only the missing answer tells.
+  const replace = (silent: typeof client): void => {
+    if (silent !== client || !silent.isReady) return
+    client = create()
+    // Never rejects for good: an established connection is tried again until it is closed.
+    client.connect().catch((error: unknown) => logger.warn('Redis cannot be reached', { error }))
+    silent.destroy()
+  }
   const send = async (command: readonly (string | number)[]): Promise<unknown> => {
     if (!client.isOpen) throw new ServiceNotRunningError('The connection to Redis was closed')
     try {
-      return await within(answerWithinMs ?? timeoutMs, client.sendCommand(command.map(String)))
+      return await within(timeoutMs, client.sendCommand(command.map(String)))
     } catch (error) {
+      if (error instanceof NoAnswerError) replace(client)
       if (error instanceof ErrorReply && !notNow.test(error.message)) throw error
       throw new ServiceUnavailableError('redis', `Redis did not answer ${command[0]} (${String(error)})`, {
         cause: error,
@@ -77,10 +86,12 @@ export async function connectRedis(options: RedisOptions, answerWithinMs?: numbe
   }
 }
 
+class NoAnswerError extends Error {}
+
 async function within<T>(durationMs: number, answer: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${durationMs} ms`)), durationMs)
+    timer = setTimeout(() => reject(new NoAnswerError(`no answer within ${durationMs} ms`)), durationMs)
   })
   try {
     return await Promise.race([answer, late])

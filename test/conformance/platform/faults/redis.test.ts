@@ -6,6 +6,7 @@ import { ServiceUnavailableError } from '../../../../src/platform/platform-error
 import { until } from '../../../helpers/until.ts'
 import { redisMissing, redisUrl, startRedis } from '../support/servers.ts'
 import { surviveAKill } from '../support/survive-a-kill.ts'
+import { startProxy } from '../support/tcp-proxy.ts'
 
 const minute = { ttlMs: 60_000 }
 
@@ -40,6 +41,25 @@ describe('redis, killed and restarted in mid-work', () => {
       await expect(cache.getOrSet('kept', async () => 'loaded', minute)).resolves.toBe('before')
     } finally {
       await cache.stop()
+      await server.stop()
+    }
+  })
+
+  test('a connection whose other end fell silent is replaced', async (context) => {
+    if (redisMissing !== false) return context.skip(redisMissing)
+    const server = await startRedis()
+    const proxy = await startProxy(server.port)
+    const url = `redis://127.0.0.1:${proxy.port}`
+    const cache = createRedisCache({ url, timeoutMs: 200, logger: createMemoryLogger() })
+    await cache.start()
+    try {
+      await cache.set('kept', 'before', minute)
+      proxy.freeze()
+      await expect(cache.get('kept')).rejects.toThrow('no answer within 200 ms')
+      await until(() => cache.exists('kept').catch(() => false))
+    } finally {
+      await cache.stop()
+      await proxy.stop()
       await server.stop()
     }
   })
