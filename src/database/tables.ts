@@ -91,6 +91,7 @@ export interface WaitsTable {
   kind: string
   namespace: string | null
   name: string
+  base_path: Generated<string>
   uid: string | null
   generation: BigInteger | null
   resource_version: string | null

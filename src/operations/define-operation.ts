@@ -24,6 +24,8 @@ export interface Operation<Input = unknown> {
   cluster?(input: Input): string
   /** What it changes, `cluster:group/Kind/namespace/name`: two active tasks never change the same thing. */
   target?(input: Input): string
+  /** What the schema cannot say: fields that exclude each other. Empty when the input is valid. */
+  validate?(input: Input): readonly { readonly pointer: string; readonly message: string }[]
   /** Refuses, before acceptance, what the records already rule out. Reads only; throw `RefusedError`. */
   precheck?(input: Input, records: Records): Promise<void>
   /** May run twice: names derive from the input, "already there and mine" is success. */
@@ -86,6 +88,8 @@ export type Performed =
 export interface Wait {
   readonly cluster: string
   readonly ref: ObjectRef
+  /** Filled base path (`Cluster.basePathFor`). @default '' (the server itself) */
+  readonly basePath?: string
   /** From the apply's answer: which object, and from when on its status speaks of our change. */
   readonly uid?: string | undefined
   readonly generation?: number | undefined

@@ -1,6 +1,14 @@
 import type { Operation } from './define-operation.ts'
+import { dnsZoneCreate } from './dns-zone/dns-zone-create.ts'
+import { dnsZoneDelete } from './dns-zone/dns-zone-delete.ts'
 import { projectCreate } from './project/project-create.ts'
 import { projectDelete } from './project/project-delete.ts'
+import { resourceApply } from './resource/resource-apply.ts'
+import { resourceDelete } from './resource/resource-delete.ts'
+import { vmCreate } from './virtual-machine/vm-create.ts'
+import { vmDelete } from './virtual-machine/vm-delete.ts'
+import { vmModify } from './virtual-machine/vm-modify.ts'
+import { vmRestart, vmStart, vmStop } from './virtual-machine/vm-power.ts'
 
 /** The operations that a process offers, by type. */
 export interface OperationRegistry {
@@ -23,4 +31,17 @@ export function createOperationRegistry(operations: readonly Operation[]): Opera
   return { get: (type) => byType.get(type), all: () => operations }
 }
 
-export const builtInOperations: readonly Operation[] = [projectCreate, projectDelete]
+export const builtInOperations: readonly Operation[] = [
+  projectCreate,
+  projectDelete,
+  vmCreate,
+  vmModify,
+  vmDelete,
+  vmStart,
+  vmStop,
+  vmRestart,
+  dnsZoneCreate,
+  dnsZoneDelete,
+  resourceApply,
+  resourceDelete,
+]

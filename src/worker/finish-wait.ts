@@ -79,7 +79,7 @@ async function look(options: FinishWaitOptions, wait: FinishingWait, job: Claime
   const signal = AbortSignal.timeout(options.lookMs)
   let object: KubernetesObject | undefined
   try {
-    object = await options.cluster(wait.cluster).get(refOf(wait), { signal })
+    object = await options.cluster(wait.cluster).get(refOf(wait), { basePath: wait.basePath, signal })
   } catch (error) {
     // The deadline is the deadline, also while the cluster is away.
     if (!overdue) throw error

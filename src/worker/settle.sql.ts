@@ -43,9 +43,10 @@ export async function insertWait(tx: Transaction, parked: ParkedWait): Promise<D
   const { wait } = parked
   const { rows } = await sql<{ deadline_at: Date }>`
     insert into sluice.waits (task_id, tenant_id, attempt, park, event_id, cluster, api_version, kind, namespace, name,
-      uid, generation, resource_version, rules, deadline_at)
+      base_path, uid, generation, resource_version, rules, deadline_at)
     select ${parked.taskId}::uuid, ${parked.tenant}, ${parked.attempt}::int, ${parked.park}::int, ${parked.eventId}::uuid,
       ${wait.cluster}, ${wait.ref.apiVersion}, ${wait.ref.kind}, ${wait.ref.namespace ?? null}::text, ${wait.ref.name},
+      ${wait.basePath ?? ''}, 
       ${wait.uid ?? null}::text, ${wait.generation ?? null}::bigint,
       ${wait.resourceVersion ?? null}::text, ${JSON.stringify(wait.rules)}::jsonb, deadline_at
     from sluice.tasks where task_id = ${parked.taskId}::uuid

@@ -1,8 +1,12 @@
 import { v5 as uuidv5 } from 'uuid'
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
-import type { KubernetesObject } from '../kubernetes/cluster.ts'
-import { createReadinessTracker, type ReadinessTracker } from '../kubernetes/readiness.ts'
+import {
+  createReadinessTracker,
+  needWholeObject,
+  type Readiness,
+  type ReadinessTracker,
+} from '../kubernetes/readiness.ts'
 import type { WatchHub } from '../kubernetes/watch-hub.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -79,38 +83,50 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
     entry.unsubscribe()
   }
 
-  const onObject = (wait: OpenWait, object: KubernetesObject | undefined): void => {
-    const entry = watched.get(wait.eventId)
+  const judge = (eventId: string, evaluate: (tracker: ReadinessTracker) => Readiness): void => {
+    const entry = watched.get(eventId)
     if (!entry) return
     clearTimeout(entry.recheck)
-    const readiness = entry.tracker.evaluate(object, Date.now())
+    const readiness = evaluate(entry.tracker)
     if (readiness.state !== 'pending') {
       entry.decided = true
-      bringForward([wait.eventId])
+      bringForward([eventId])
       return
     }
     // A declared failure counts only after its grace: nothing may happen to the object meanwhile.
-    if (readiness.recheckAt !== undefined) {
-      entry.recheck = setTimeout(() => onObject(wait, object), readiness.recheckAt - Date.now()).unref()
-    }
+    if (readiness.recheckAt === undefined) return
+    const recheck = () => judge(eventId, (tracker) => tracker.recheck(Date.now()))
+    entry.recheck = setTimeout(recheck, readiness.recheckAt - Date.now()).unref()
   }
 
   const watch = (wait: OpenWait): void => {
-    const { cluster, apiVersion, kind, name, namespace } = wait
+    const { cluster, apiVersion, kind, name, namespace, basePath } = wait
     // Before subscribing: what the cache knows may come at once.
     const entry: Watched = { tracker: createReadinessTracker(wait.rules, pinOf(wait)), unsubscribe: () => undefined }
     watched.set(wait.eventId, entry)
     const subscription = options.hub.subscribe(
-      { cluster, apiVersion, kind, name, ...(namespace !== null && { namespace }) },
-      (event) => {
-        // 'synced' without an object before it: the cache knows of none.
-        if (event.type === 'deleted') onObject(wait, undefined)
-        else if (event.type === 'synced') {
-          if (!event.found) onObject(wait, undefined)
-        } else onObject(wait, event.object)
+      {
+        cluster,
+        apiVersion,
+        kind,
+        name,
+        basePath,
+        ...(namespace !== null && { namespace }),
+        whole: needWholeObject(wait.rules),
       },
+      (event) => judge(wait.eventId, (tracker) => tracker.take(event, Date.now())),
     )
     entry.unsubscribe = () => subscription.unsubscribe()
+  }
+
+  const tryToWatch = (wait: OpenWait): void => {
+    try {
+      watch(wait)
+    } catch (error) {
+      // Another worker may know this cluster; behind the watch stands the finish job at the deadline.
+      drop(wait.eventId)
+      options.logger.warn('wait cannot be watched here', { cluster: wait.cluster, error })
+    }
   }
 
   const scan = async (full: boolean): Promise<void> => {
@@ -120,7 +136,7 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
     if (stopped) return
     for (const wait of open) {
       const entry = watched.get(wait.eventId)
-      if (!entry) watch(wait)
+      if (!entry) tryToWatch(wait)
       // Still open: the twin could not be inserted. Once more; the engine drops one that it has seen.
       else if (full && entry.decided) bringForward([wait.eventId])
       if (!newestSeen || wait.createdAt > newestSeen) newestSeen = wait.createdAt

@@ -14,6 +14,7 @@ export interface OpenWait {
   readonly kind: string
   readonly namespace: string | null
   readonly name: string
+  readonly basePath: string
   readonly uid: string | null
   readonly generation: number | null
   readonly resourceVersion: string | null
@@ -22,7 +23,7 @@ export interface OpenWait {
 }
 
 const columns = sql`w.task_id as "taskId", w.tenant_id as tenant, w.event_id as "eventId", w.attempt, w.park, w.cluster,
-  w.api_version as "apiVersion", w.kind, w.namespace, w.name, w.uid, w.generation::float8 as generation,
+  w.api_version as "apiVersion", w.kind, w.namespace, w.name, w.base_path as "basePath", w.uid, w.generation::float8 as generation,
   w.resource_version as "resourceVersion", w.rules,
   w.created_at as "createdAt"`
 

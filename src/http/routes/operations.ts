@@ -66,11 +66,16 @@ function findOperation(services: Services, body: z.output<typeof genericBody>) {
 
 function parseInput(operation: Operation, input: unknown, below: string): unknown {
   const parsed = operation.input.safeParse(input)
-  if (parsed.success) return parsed.data
-  const errors = parsed.error.issues.map(({ path, message }) => ({
-    pointer: `${below}${path.map((part) => `/${String(part)}`).join('')}`,
-    message,
-  }))
+  const errors = parsed.success
+    ? (operation.validate?.(parsed.data) ?? []).map(({ pointer, message }) => ({
+        pointer: `${below}${pointer}`,
+        message,
+      }))
+    : parsed.error.issues.map(({ path, message }) => ({
+        pointer: `${below}${path.map((part) => `/${String(part)}`).join('')}`,
+        message,
+      }))
+  if (parsed.success && errors.length === 0) return parsed.data
   throw new HttpProblem('invalid_input', { detail: inputDetail(errors), errors })
 }
 

@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import { projectReadiness } from '../../kubernetes/readiness.ts'
-import { applyOwn, previewApply } from '../apply-own.ts'
-import { defineOperation, waitUntilReady } from '../define-operation.ts'
+import { applyObject, previewApply, waitForApplied } from '../apply-own.ts'
+import { defineOperation } from '../define-operation.ts'
 import { clusterName, objectName } from '../input-fields.ts'
-import { projectApiVersion, projectRef, projectTarget } from './project-object.ts'
+import { keyName, targetName } from '../object-target.ts'
+import { projectApiVersion, projectTarget } from './project-object.ts'
 
 const input = z.strictObject({
   name: objectName(55).describe('Name of the project, unique in its cluster'),
@@ -11,7 +12,6 @@ const input = z.strictObject({
   display_name: z.string().min(1).max(255).optional(),
   cluster: clusterName,
 })
-type ProjectCreateInput = z.output<typeof input>
 
 /** `POST /projects`: made by server-side apply, ready when its control plane says Ready=True. */
 export const projectCreate = defineOperation({
@@ -21,27 +21,22 @@ export const projectCreate = defineOperation({
   input,
   class: 'short',
   cluster: ({ cluster }) => cluster,
-  uniqueKey: ({ cluster, name }) => `${cluster}/${name}`,
-  target: ({ cluster, name }) => projectTarget(cluster, name),
+  uniqueKey: (project) => keyName(projectTarget(project)),
+  target: (project) => targetName(projectTarget(project)),
 
   async perform(context, project) {
-    const object = await applyOwn(context, project.cluster, desiredProject(project))
-    return waitUntilReady({
-      cluster: project.cluster,
-      ref: projectRef(project.name),
-      uid: object.metadata.uid,
-      generation: object.metadata.generation,
-      resourceVersion: object.metadata.resourceVersion,
-      rules: projectReadiness,
-    })
+    const target = projectTarget(project)
+    const object = await applyObject(context, { target, desired: desiredProject(project), mustBeOurs: true })
+    return waitForApplied(context, { target, object, rules: projectReadiness })
   },
 
   finish: (object, { name, cluster }) => ({ name, cluster, uid: object?.metadata.uid ?? null }),
 
-  dryRun: (context, project) => previewApply(context, project.cluster, desiredProject(project)),
+  dryRun: (context, project) =>
+    previewApply(context, { target: projectTarget(project), desired: desiredProject(project), mustBeOurs: true }),
 })
 
-function desiredProject({ name, organization, display_name }: ProjectCreateInput) {
+function desiredProject({ name, organization, display_name }: z.output<typeof input>) {
   return {
     apiVersion: projectApiVersion,
     kind: 'Project',

@@ -1,9 +1,16 @@
-import type { ObjectRef } from '../../kubernetes/cluster.ts'
-import type { ReadinessRules } from '../../kubernetes/readiness.ts'
+import type { TargetObject } from '../object-target.ts'
 
 export const projectApiVersion = 'resourcemanager.miloapis.com/v1alpha1'
 
-export const projectRef = (name: string): ObjectRef => ({ apiVersion: projectApiVersion, kind: 'Project', name })
+export interface ProjectIdentity {
+  readonly name: string
+  readonly cluster: string
+  readonly organization?: string | undefined
+}
 
-export const projectTarget = (cluster: string, name: string): string =>
-  `${cluster}:resourcemanager.miloapis.com/Project//${name}`
+/** On a control plane with a base path per organization, the organization says which. */
+export const projectTarget = ({ cluster, name, organization }: ProjectIdentity): TargetObject => ({
+  cluster,
+  ref: { apiVersion: projectApiVersion, kind: 'Project', name },
+  ...(organization !== undefined && { basePath: { org: organization } }),
+})
