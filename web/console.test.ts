@@ -77,7 +77,7 @@ describe.skipIf(lacksBrowser())('the console in a browser', () => {
     test('signing out ends the session and the live connection', async () => {
       await enter()
       await page.getByRole('button', { name: 'Sign out' }).click()
-      await page.getByText('You are signed out').waitFor()
+      await page.getByText('Your session has ended').waitFor()
       await until(() => api.sockets.size === 0)
       await page.reload()
       await page.getByRole('heading', { name: 'Sign in to Sluice' }).waitFor()
@@ -87,7 +87,7 @@ describe.skipIf(lacksBrowser())('the console in a browser', () => {
       await enter()
       api.tokens.clear()
       await page.getByRole('link', { name: 'Failed' }).click()
-      await page.getByText('You are signed out').waitFor()
+      await page.getByText('Your session has ended').waitFor()
     })
 
     test('a server that does not answer yet is asked again', async () => {

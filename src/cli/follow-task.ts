@@ -1,4 +1,4 @@
-import { ageOf, duration, isPassing, shortTarget, type SluiceClient } from '../client/index.ts'
+import { ageOf, duration, isPassing, localTimes, shortTarget, type SluiceClient } from '../client/index.ts'
 import type { TaskEvent } from '../contract/event.ts'
 import type { Task } from '../contract/task.ts'
 import { exitCodes, InterruptedError, paint, printJson, printLine, type Terminal } from './output.ts'
@@ -38,7 +38,7 @@ export async function followTask(
   }
 }
 
-export function exitCodeOfTask(task: Task): number {
+function exitCodeOfTask(task: Task): number {
   return task.status === 'COMPLETED' ? exitCodes.completed : exitCodes.failed
 }
 
@@ -111,7 +111,7 @@ function showOnTerminal(terminal: Terminal): Display {
     const mark = spinner[frame++ % spinner.length] ?? ''
     const attempt = task.attempt > 1 ? `attempt ${task.attempt} of ${task.max_attempts}` : ''
     const elapsed = duration(ageOf(task))
-    const rest = [attempt, taskDetail(task)].filter((text) => text !== '').join(' · ')
+    const rest = [attempt, localTimes(taskDetail(task))].filter((text) => text !== '').join(' · ')
     const room = terminal.stdout.columns - mark.length - task.status.length - elapsed.length - 6
     const shown = rest.length > room ? `${rest.slice(0, Math.max(0, room - 1))}…` : rest
     clear()

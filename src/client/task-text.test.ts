@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { duration, shortTarget } from './task-text.ts'
+import { duration, localTimes, shortTarget } from './task-text.ts'
 
 describe('a duration', () => {
   test.each([
@@ -32,4 +32,12 @@ test.each([
   [null, ''],
 ])('the short form of target %s is %s', (target, text) => {
   expect(shortTarget(target)).toBe(text)
+})
+
+test('times in a sentence become local ones, and nothing else changes', () => {
+  const at = new Date()
+  const sentence = `Waiting for Project acme-2026-01-01 to be ready, until ${at.toISOString()}.`
+  expect(localTimes(sentence)).toBe(
+    `Waiting for Project acme-2026-01-01 to be ready, until ${at.toLocaleTimeString()}.`,
+  )
 })

@@ -36,3 +36,15 @@ export function progressText(task: Task): string {
   const count = done === null ? '' : total === null ? String(done) : `${done}/${total}`
   return [count, message ?? ''].filter((text) => text !== '').join(' ')
 }
+
+/** Times inside a sentence of the server's (RFC 3339, UTC) in the reader's own time. */
+export function localTimes(sentence: string): string {
+  return sentence.replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, (at) => localTime(new Date(at)))
+}
+
+/** To the second today; on other days the day says more than the seconds. */
+export function localTime(date: Date, now: Date = new Date()): string {
+  if (date.toDateString() === now.toDateString()) return date.toLocaleTimeString()
+  const year = date.getFullYear() === now.getFullYear() ? {} : { year: 'numeric' as const }
+  return date.toLocaleString(undefined, { ...year, month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' })
+}

@@ -1,9 +1,9 @@
 import { useState, type ReactNode } from 'react'
-import { progressText, shortTarget } from '../client/index.ts'
+import { localTimes, progressText, shortTarget } from '../client/index.ts'
 import type { TaskEvent } from '../contract/event.ts'
 import type { Task } from '../contract/task.ts'
 import { eventText } from './event-text.ts'
-import { Elapsed, localTimes, Moment, StatusBadge } from './task-parts.tsx'
+import { Elapsed, Moment, StatusBadge } from './task-parts.tsx'
 import { useCancelTask, useTask } from './use-task.ts'
 
 export interface TaskPanelProps {

@@ -1,6 +1,6 @@
 import type { TaskStatus } from '../contract/task-status.ts'
 import type { Task } from '../contract/task.ts'
-import { ageOf, duration } from '../client/index.ts'
+import { ageOf, duration, localTime } from '../client/index.ts'
 import { statusText } from './event-text.ts'
 import { useNow } from './use-now.ts'
 
@@ -27,18 +27,4 @@ export function Moment({ at }: { readonly at: string }) {
       {localTime(date)}
     </time>
   )
-}
-
-/** Times inside a sentence of the server's (RFC 3339, UTC) in the reader's own time. */
-export function localTimes(sentence: string): string {
-  return sentence.replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, (at) => {
-    return localTime(new Date(at))
-  })
-}
-
-/** To the second today; on other days the day says more than the seconds. */
-function localTime(date: Date, now = new Date()): string {
-  if (date.toDateString() === now.toDateString()) return date.toLocaleTimeString()
-  const year = date.getFullYear() === now.getFullYear() ? {} : { year: 'numeric' as const }
-  return date.toLocaleString(undefined, { ...year, month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' })
 }

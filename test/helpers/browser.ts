@@ -4,7 +4,7 @@ import { chromium, type Browser } from 'playwright-core'
 const places = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
 
 /** Where Chromium is (`CHROMIUM_PATH` says so too), or undefined: then tests in a browser are skipped, with a message. */
-export const chromiumPath = [process.env['CHROMIUM_PATH'], ...places].find(
+const chromiumPath = [process.env['CHROMIUM_PATH'], ...places].find(
   (path) => path !== undefined && existsSync(path),
 )
 

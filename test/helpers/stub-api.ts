@@ -38,7 +38,7 @@ export interface StubApiOptions {
   readonly webRoot?: string
 }
 
-export const strictPolicy =
+const strictPolicy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; " +
   "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 

@@ -21,7 +21,7 @@ export interface StubStore {
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
 
 /** Ids in the order of creation, as UUIDv7 gives them. */
-export function stubTaskId(n: number): string {
+function stubTaskId(n: number): string {
   let digits = ''
   for (let rest = n; digits.length < 25; rest = Math.floor(rest / 32)) digits = alphabet[rest % 32] + digits
   return `task_0${digits}`

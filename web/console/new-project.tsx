@@ -1,4 +1,4 @@
-import { useEffect, useId, useRef, useState, type FormEvent, type ReactNode } from 'react'
+import { useEffect, useId, useRef, useState, type SubmitEvent, type ReactNode } from 'react'
 import { SluiceProblem } from '../../src/client/index.ts'
 import type { Accepted } from '../../src/contract/task.ts'
 import { useSubmit, type SubmitView } from '../../src/react/index.ts'
@@ -45,7 +45,7 @@ function ProjectForm({ close, accepted }: Omit<NewProjectProps, 'open'>) {
     if (refused !== undefined) form.current?.querySelector<HTMLInputElement>(`[name="${refused}"]`)?.focus()
   }, [refused, submission.error, missing])
 
-  const send = async (event: FormEvent<HTMLFormElement>) => {
+  const send = async (event: SubmitEvent<HTMLFormElement>) => {
     event.preventDefault()
     if (submission.state === 'sending') return
     const data = new FormData(event.currentTarget)

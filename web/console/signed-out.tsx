@@ -35,7 +35,7 @@ export function SignedOut({ reason }: SignedOutProps) {
 }
 
 function explain(reason: Error | 'ended'): string {
-  if (reason === 'ended') return 'You are signed out.'
+  if (reason === 'ended') return 'Your session has ended.'
   if (reason instanceof SluiceProblem && reason.status < 500) return 'That link was used already, or is too old.'
   return `Signing in did not work: ${reason.message}`
 }
