@@ -130,10 +130,13 @@ describe('object cache: what is kept', () => {
       managedFields: [{ manager: 'sluice' }],
     },
     spec: { runStrategy: 'Always', template: { spec: { domain: { memory: 'x'.repeat(500) } } } },
-    status: { printableStatus: 'Running', conditions: [{ type: 'Ready', status: 'True' }] },
+    status: {
+      printableStatus: 'Running',
+      conditions: [{ type: 'Ready', status: 'True', lastTransitionTime: '2026-01-01T00:00:00Z' }],
+    },
   }
 
-  test('slim: identity, labels, status, and plain values of the spec', () => {
+  test('slim: identity, status without times, and plain values of the spec', () => {
     expect(slimObject(machine)).toEqual({
       apiVersion: 'kubevirt.io/v1',
       kind: 'VirtualMachine',
@@ -143,11 +146,45 @@ describe('object cache: what is kept', () => {
         uid: '6f0d0f3e-7a43-4c1e-9c8e-2f5a3b1c4d5e',
         resourceVersion: '123456',
         generation: 2,
-        labels: { app: 'web' },
       },
       spec: { runStrategy: 'Always' },
-      status: machine['status'],
+      status: { printableStatus: 'Running', conditions: [{ type: 'Ready', status: 'True' }] },
     })
+  })
+
+  test('slim and whole: what goes in comes out', () => {
+    for (const slim of [true, false]) {
+      const cache = new ObjectCache({ apiVersion: machine.apiVersion, kind: machine.kind }, slim)
+      const [change] = cache.put(machine)
+      expect(cache.get('team-a/web')).toEqual(change?.object)
+      expect([...cache.objects()]).toEqual([change?.object])
+    }
+  })
+
+  test('slim: what holds an object that is being deleted', () => {
+    const metadata = { ...machine.metadata, deletionTimestamp: '2026-01-01T00:00:00Z', finalizers: ['test.dev/hold'] }
+    expect(slimObject({ ...machine, metadata }).metadata).toMatchObject({ finalizers: ['test.dev/hold'] })
+  })
+
+  test('slim: thousands in one state take about 0.2 KB each', () => {
+    const cache = new ObjectCache(things, true)
+    const texts = new Set<unknown>()
+    const stringify = JSON.stringify
+    JSON.stringify = (value: unknown) => {
+      const text = stringify(value)
+      texts.add(text)
+      return text
+    }
+    try {
+      const at = (i: number) => ({
+        conditions: [{ type: 'Ready', status: 'True', lastTransitionTime: `2026-01-01T00:00:0${i % 10}Z` }],
+      })
+      for (let i = 0; i < 1000; i += 1) cache.put(thing(`thing-${i}`, i + 1, { status: at(i) }))
+    } finally {
+      JSON.stringify = stringify
+    }
+    expect(cache.size).toBe(1000)
+    expect(texts.size).toBe(1)
   })
 
   test('slim: never the data of a Secret', () => {

@@ -94,6 +94,11 @@ export const deploymentReadiness: ReadinessRules = { preset: 'Deployment', fresh
 export const jobReadiness: ReadinessRules = { preset: 'Job', freshness: 'ignore' }
 export const podReadiness: ReadinessRules = { preset: 'Pod', freshness: 'ifPresent' }
 
+/** Whether these rules look at more than what a slim watch keeps (`slimObject`). */
+export function needWholeObject({ ready, failed }: ReadinessRules): boolean {
+  return ready !== undefined || failed !== undefined
+}
+
 const byGroupKind: Readonly<Record<string, ReadinessRules>> = {
   'resourcemanager.miloapis.com/Project': projectReadiness,
   'dns.networking.miloapis.com/DNSZone': dnsZoneReadiness,

@@ -17,6 +17,7 @@ export {
   dnsZoneReadiness,
   existsRules,
   jobReadiness,
+  needWholeObject,
   podReadiness,
   projectReadiness,
   type ReadinessRules,

@@ -4,10 +4,12 @@ import {
   createReadinessTracker,
   deletionRules,
   dnsZoneReadiness,
+  needWholeObject,
   projectReadiness,
   type Readiness,
   type ReadinessPin,
   type ReadinessRules,
+  type ReadinessTracker,
   rulesForKind,
   virtualMachineReadiness,
 } from './readiness.ts'
@@ -147,7 +149,8 @@ const explainMs = 4_000
 class ReadinessWait {
   readonly #options: ReadyWaitOptions
   readonly #clock: Clock
-  readonly #tracker
+  readonly #tracker: ReadinessTracker
+  readonly #whole: boolean
   #object: KubernetesObject | undefined
   #reason = 'NotSeen'
   #message: string | undefined = 'The cluster has not told its state yet.'
@@ -161,7 +164,9 @@ class ReadinessWait {
     this.#clock = options.clock ?? systemClock
     const { applied, ref } = options
     const pin = applied ? pinOf(applied) : (options.pin ?? {})
-    this.#tracker = createReadinessTracker(options.rules ?? rulesForKind(ref.apiVersion, ref.kind), pin)
+    const rules = options.rules ?? rulesForKind(ref.apiVersion, ref.kind)
+    this.#tracker = createReadinessTracker(rules, pin)
+    this.#whole = needWholeObject(rules)
   }
 
   async run(): Promise<Outcome> {
@@ -187,9 +192,10 @@ class ReadinessWait {
   #subscribe(listener: (event: WaitEvent) => void): WatchSubscription {
     const { hub, cluster = 'default', ref, basePath, identity } = this.#options
     const { apiVersion, kind, namespace, name } = ref
+    const whole = this.#whole
     this.#recheck = () => listener({ type: 'recheck' })
     const subscription = hub.subscribe(
-      { cluster, apiVersion, kind, namespace, name, basePath, identity },
+      { cluster, apiVersion, kind, namespace, name, basePath, identity, whole },
       (event) => {
         this.#outage = undefined
         listener(event)
