@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { lacksBrowser, launchBrowser } from '../helpers/browser.ts'
 import { connectApi } from './support/api.ts'
 import { openSimulatedCluster } from './support/simulated-cluster.ts'
-import { makeDataDir, type SluiceProcess, startSluiceProcess } from './support/sluice-process.ts'
+import { makeDataDir, startDeadlineMs } from './support/program.ts'
+import { type SluiceProcess, startSluiceProcess } from './support/sluice-process.ts'
 
 describe.skipIf(lacksBrowser())('the console, from the printed link', () => {
   let sluice: SluiceProcess
@@ -25,7 +26,7 @@ describe.skipIf(lacksBrowser())('the console, from the printed link', () => {
       if (message.type() === 'error') complaints.push(message.text())
     })
     link = /^Console: (\S+)$/m.exec(sluice.output())?.[1] ?? ''
-  })
+  }, startDeadlineMs)
   afterAll(() => browser?.close())
 
   test('opens the list, and the code is gone from the address', async () => {

@@ -3,7 +3,8 @@ import type { Api } from './support/api.ts'
 import { openEventStream } from './support/event-stream.ts'
 import { openLiveSocket } from './support/live-socket.ts'
 import { openSimulatedCluster, type SimulatedCluster } from './support/simulated-cluster.ts'
-import { makeDataDir, type SluiceProcess, startSluiceProcess } from './support/sluice-process.ts'
+import { makeDataDir, startDeadlineMs } from './support/program.ts'
+import { type SluiceProcess, startSluiceProcess } from './support/sluice-process.ts'
 
 let sluice: SluiceProcess
 let requester: Api
@@ -13,7 +14,7 @@ beforeAll(async () => {
   sluice = await startSluiceProcess(await makeDataDir())
   requester = sluice.as('requester')
   cluster = await openSimulatedCluster(sluice.kubeconfig)
-})
+}, startDeadlineMs)
 
 describe('server-sent events', () => {
   test('a connection that breaks goes on after the last event seen: nothing is missed, nothing comes twice', async () => {

@@ -7,7 +7,8 @@ import { type DatabaseView, openDatabaseView } from './support/database-view.ts'
 import { openEventStream } from './support/event-stream.ts'
 import { kubectl, lacksKubectl } from './support/kubectl.ts'
 import { openSimulatedCluster, type SimulatedCluster } from './support/simulated-cluster.ts'
-import { makeDataDir, type SluiceProcess, startSluiceProcess } from './support/sluice-process.ts'
+import { makeDataDir, startDeadlineMs } from './support/program.ts'
+import { type SluiceProcess, startSluiceProcess } from './support/sluice-process.ts'
 
 const run = promisify(exec)
 const projects = 'projects.resourcemanager.miloapis.com'
@@ -22,7 +23,7 @@ beforeAll(async () => {
   requester = sluice.as('requester')
   database = await openDatabaseView(sluice.databaseUrl)
   cluster = await openSimulatedCluster(sluice.kubeconfig)
-})
+}, startDeadlineMs)
 afterAll(() => database?.close())
 
 describe('creating a project', () => {

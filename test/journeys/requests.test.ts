@@ -6,7 +6,8 @@ import { accepted, type Api, connectApi, problemOf, taskOf } from './support/api
 import { type DatabaseView, openDatabaseView } from './support/database-view.ts'
 import { openEventStream } from './support/event-stream.ts'
 import { openSimulatedCluster, type SimulatedCluster } from './support/simulated-cluster.ts'
-import { makeDataDir, type SluiceProcess, startSluiceProcess } from './support/sluice-process.ts'
+import { makeDataDir, startDeadlineMs } from './support/program.ts'
+import { type SluiceProcess, startSluiceProcess } from './support/sluice-process.ts'
 
 let sluice: SluiceProcess
 let requester: Api
@@ -18,7 +19,7 @@ beforeAll(async () => {
   requester = sluice.as('requester')
   database = await openDatabaseView(sluice.databaseUrl)
   cluster = await openSimulatedCluster(sluice.kubeconfig)
-})
+}, startDeadlineMs)
 afterAll(() => database?.close())
 
 /** Everything that an accepted change would have left. */
