@@ -5,7 +5,7 @@ import type { Operation, PerformContext, Progress } from '../operations/define-o
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
 import { type ClaimedJob, LostClaimError, type QueueName } from '../queue/queue.ts'
-import { AttemptAborted } from './abort-reason.ts'
+import type { AttemptAborted } from './abort-reason.ts'
 import { type Attempt, startAttempts } from './attempt.sql.ts'
 import { backoffMs, taskProblem, toFailure } from './failure.ts'
 import type { Outcome } from './outcome.ts'

@@ -3,7 +3,7 @@ import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import {
   createReadinessTracker,
-  needWholeObject,
+  needsWholeObject,
   type Readiness,
   type ReadinessTracker,
 } from '../kubernetes/readiness.ts'
@@ -112,7 +112,7 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
         name,
         basePath,
         ...(namespace !== null && { namespace }),
-        whole: needWholeObject(wait.rules),
+        whole: needsWholeObject(wait.rules),
       },
       (event) => judge(wait.eventId, (tracker) => tracker.take(event, Date.now())),
     )
