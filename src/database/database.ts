@@ -105,7 +105,7 @@ async function closePool(pool: Pool, open: ReadonlySet<PoolClient>): Promise<voi
 function createBuilder(client: PoolClient): Transaction {
   // Kysely's own idea of a pool client, which `pg`'s overloads of `query` fit but do not match.
   const held = new Proxy(client, {
-    get: (target, key) => (key === 'release' ? () => undefined : Reflect.get(target, key)),
+    get: (target, key) => (key === 'release' ? () => undefined : (Reflect.get(target, key) as unknown)),
   })
   const pool = { connect: async () => held, end: async () => undefined, options: {} } as unknown as PostgresPool
   const builder = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) }).withSchema('sluice')

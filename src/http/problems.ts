@@ -108,8 +108,8 @@ function fromFrameworkError(error: unknown, traceId: string): Problem {
 function readValidation(error: unknown): Omit<ProblemDetails, 'cause'> | undefined {
   if (!(error instanceof Error) || !('validation' in error) || !Array.isArray(error.validation)) return undefined
   const errors = error.validation.map((issue: { instancePath?: unknown; message?: unknown }) => ({
-    pointer: String(issue.instancePath ?? ''),
-    message: String(issue.message ?? 'is not valid'),
+    pointer: typeof issue.instancePath === 'string' ? issue.instancePath : '',
+    message: typeof issue.message === 'string' ? issue.message : 'is not valid',
   }))
   return { detail: inputDetail(errors), errors }
 }

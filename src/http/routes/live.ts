@@ -69,7 +69,8 @@ function serve(services: Services, socket: WebSocket, request: FastifyRequest): 
   }
 
   socket.on('message', (data) => {
-    onMessage(String(data)).catch((error: unknown) => {
+    // One Buffer per message, unless `binaryType` asks for something else.
+    onMessage((data as Buffer).toString()).catch((error: unknown) => {
       services.logger.warn('live connection ended by an error; its reader resumes', { error })
       socket.close(1011)
     })
