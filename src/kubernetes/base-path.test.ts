@@ -19,11 +19,15 @@ describe('base path', () => {
     expect(fillBasePath([], { org: 'acme' })).toBe('')
   })
 
+  test('is empty without variables, too: what belongs to nobody is on the server itself', () => {
+    expect(fillBasePath([organization], {})).toBe('')
+  })
+
   test('none fits: refused, since the root is another control plane', () => {
     expect(() => fillBasePath([organization], { project: 'web' })).toThrow(
       'No base path of this cluster takes the variables project',
     )
-    expect(() => fillBasePath([organization], {})).toThrow('(none)')
+    expect(() => fillBasePath([organization], { org: 'acme', project: 'web' })).toThrow('org, project')
   })
 
   test.each(['', '.', '..', 'a/b', '../x'])('the value "%s" is refused', (org) => {

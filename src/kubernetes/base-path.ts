@@ -2,8 +2,8 @@ import { ClusterConfigurationError } from './cluster-errors.ts'
 
 /**
  * Fills a base-path template, such as `/apis/…/organizations/{org}/control-plane`. Of several templates, the first one
- * that needs exactly the given variables is taken. Without templates (also on the simulated cluster) every target is
- * the server itself: `''`.
+ * that needs exactly the given variables is taken. Without templates (also on the simulated cluster), and without
+ * variables, the target is the server itself: `''`.
  *
  * @throws ClusterConfigurationError when there are templates and none fits: the root would be another control plane
  */
@@ -14,9 +14,10 @@ export function fillBasePath(templates: readonly string[], variables: Readonly<R
     const needed = variablesOf(each)
     return needed.length === given.length && needed.every((name) => given.includes(name))
   })
+  if (template === undefined && given.length === 0) return ''
   if (template === undefined) {
     throw new ClusterConfigurationError(
-      `No base path of this cluster takes the variables ${given.join(', ') || '(none)'}. It has: ${templates.join(', ')}.`,
+      `No base path of this cluster takes the variables ${given.join(', ')}. It has: ${templates.join(', ')}.`,
     )
   }
   return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeValue(name, variables[name] ?? ''))

@@ -1,6 +1,7 @@
 import type { Clock } from './clock.ts'
 import { ClusterServerError, InvalidObjectError, NotFoundError, UnknownKindError } from './cluster-errors.ts'
 import { isRecord } from './kubernetes-object.ts'
+import { raceSignal } from './race-signal.ts'
 import type { Transport } from './transport.ts'
 
 /** A kind as a server offers it. */
@@ -53,10 +54,10 @@ export function createDiscovery(transport: Transport, clock: Clock): Discovery {
 
   return {
     async find(query) {
-      query.signal?.throwIfAborted()
       const named = (resource: ApiResource): boolean => resource.kind === query.kind
-      const found = (await load(query, freshForMs)).find(named) ?? (await load(query, missFreshForMs)).find(named)
-      query.signal?.throwIfAborted()
+      const ask = async (maxAgeMs: number): Promise<ApiResource | undefined> =>
+        (await raceSignal(load(query, maxAgeMs), query.signal)).find(named)
+      const found = (await ask(freshForMs)) ?? (await ask(missFreshForMs))
       if (!found) {
         throw new UnknownKindError(
           `The cluster serves no ${query.kind} in ${query.apiVersion}. Install its CustomResourceDefinition, or check apiVersion and kind.`,

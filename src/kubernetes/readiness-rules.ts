@@ -95,7 +95,7 @@ export const jobReadiness: ReadinessRules = { preset: 'Job', freshness: 'ignore'
 export const podReadiness: ReadinessRules = { preset: 'Pod', freshness: 'ifPresent' }
 
 /** Whether these rules look at more than what a slim watch keeps (`slimObject`). */
-export function needWholeObject({ ready, failed }: ReadinessRules): boolean {
+export function needsWholeObject({ ready, failed }: ReadinessRules): boolean {
   return ready !== undefined || failed !== undefined
 }
 

@@ -17,7 +17,7 @@ export {
   dnsZoneReadiness,
   existsRules,
   jobReadiness,
-  needWholeObject,
+  needsWholeObject,
   podReadiness,
   projectReadiness,
   type ReadinessRules,

@@ -225,6 +225,34 @@ describe('credentials', () => {
     expect(requests).toBe(2)
   })
 
+  test('that never come do not hold a request beyond its time', async () => {
+    const clock = new ManualClock()
+    const transport = open({
+      server: 'http://127.0.0.1:1',
+      clock,
+      credentials: { current: () => new Promise(() => {}) },
+    })
+    const outcome = expect(transport.request({ method: 'GET', path: '/', timeoutMs: 5000 })).rejects.toThrow(
+      'no answer within 5000 ms',
+    )
+    await clock.advance(5000)
+    await outcome
+  })
+
+  test('are never sent to where a redirect points', async () => {
+    const elsewhere: string[] = []
+    const other = await serve((request, response) => {
+      elsewhere.push(request.url ?? '')
+      json(response, 200, {})
+    })
+    const { transport } = await serve((_, response) => json(response, 302, {}, { location: other.server }))
+    await expect(transport.request({ method: 'GET', path: '/' })).rejects.toMatchObject({
+      status: 302,
+      retryable: false,
+    })
+    expect(elsewhere).toEqual([])
+  })
+
   test('a watch runs on when the TLS material changes', async () => {
     let tls = {}
     let url = ''

@@ -3,6 +3,7 @@ import type { Clock } from './clock.ts'
 import { ClusterConfigurationError, ClusterError, UnreachableError } from './cluster-errors.ts'
 import type { Authentication, Credentials } from './credentials.ts'
 import { isLocalHost, lookupRemote } from './local-address.ts'
+import { raceSignal } from './race-signal.ts'
 import { statusToError } from './status-to-error.ts'
 
 export interface ApiRequest {
@@ -153,8 +154,8 @@ async function send(
   request: ApiRequest & { readonly signal: AbortSignal },
 ): Promise<Dispatcher.ResponseData> {
   const attempt = async (renew: boolean): Promise<Dispatcher.ResponseData> => {
-    const authentication = await connections.authenticate(renew)
-    request.signal.throwIfAborted()
+    // A credential plug-in may take for ever.
+    const authentication = await raceSignal(connections.authenticate(renew), request.signal)
     return connections.dispatcher(authentication, pool).request(toRequestOptions(authentication, request))
   }
   let answer: Dispatcher.ResponseData

@@ -4,7 +4,7 @@ import {
   createReadinessTracker,
   deletionRules,
   dnsZoneReadiness,
-  needWholeObject,
+  needsWholeObject,
   projectReadiness,
   type Readiness,
   type ReadinessPin,
@@ -166,7 +166,7 @@ class ReadinessWait {
     const pin = applied ? pinOf(applied) : (options.pin ?? {})
     const rules = options.rules ?? rulesForKind(ref.apiVersion, ref.kind)
     this.#tracker = createReadinessTracker(rules, pin)
-    this.#whole = needWholeObject(rules)
+    this.#whole = needsWholeObject(rules)
   }
 
   async run(): Promise<Outcome> {

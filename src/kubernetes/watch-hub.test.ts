@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Cluster } from './cluster.ts'
-import { ClusterServerError } from './cluster-errors.ts'
+import { ClusterConfigurationError, ClusterServerError } from './cluster-errors.ts'
 import { FakeWatchSource } from './fake-watch-source.ts'
 import { ManualClock, rest } from './manual-clock.ts'
 import { createWatchHub, type WatchEvent, type WatchHub, type WatchTarget } from './watch-hub.ts'
@@ -214,7 +214,36 @@ describe('watch hub: one upstream for all who may share it', () => {
   test('the cluster is asked for in the name of the subscriber', () => {
     const { hub, asked } = openHub()
     listen(hub, { identity: 'alice' })
-    expect(asked).toEqual(['alice'])
+    expect(asked[0]).toBe('alice')
+    expect(new Set(asked).size).toBe(1)
+  })
+
+  test('a cluster that is not configured is refused at once; one that is taken away later is unavailable', async () => {
+    const clock = new ManualClock()
+    const source = new FakeWatchSource(clock)
+    let known = false
+    const hub = createWatchHub({
+      cluster: () => {
+        if (!known) throw new ClusterConfigurationError('There is no cluster "test".')
+        // The hub lists and watches; nothing else of a cluster is needed here.
+        return source as unknown as Cluster
+      },
+      clock,
+      random: () => 0,
+    })
+    hubs.push(hub)
+    expect(() => listen(hub)).toThrow(ClusterConfigurationError)
+    known = true
+    const { told, unavailable } = listen(hub)
+    await rest()
+    known = false
+    source.cut()
+    await clock.advance(10_000)
+    expect(unavailable.at(-1)).toBe('There is no cluster "test".')
+    known = true
+    source.put('a')
+    await clock.advance(60_000)
+    expect(told).toContain('added a')
   })
 
   test('it lingers after the last subscriber, then ends', async () => {

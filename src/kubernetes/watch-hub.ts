@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from './clock.ts'
 import type { Cluster, CollectionRef } from './cluster.ts'
+import type { WatchSource } from './collection-reader.ts'
 import { type KubernetesObject, objectKey } from './kubernetes-object.ts'
 import type { ObjectChange } from './object-cache.ts'
 import { Reflector, type WatchLogger } from './reflector.ts'
@@ -95,8 +96,8 @@ interface Callbacks {
 class SharedWatches {
   readonly #options: WatchHubOptions
   readonly #upstreams = new Map<string, Upstream>()
-  /** Per cluster, whether it streams lists: found out once. */
-  readonly #streaming = new WeakMap<Cluster, { supported: boolean }>()
+  /** Per control plane, whether it streams lists: found out once. */
+  readonly #streaming = new Map<string, { supported: boolean }>()
   readonly #ending = new Set<Promise<void>>()
   #former = { reconnects: 0, lists: 0, failures: 0 }
   #stopped = false
@@ -117,14 +118,14 @@ class SharedWatches {
   }
 
   #open(key: string, target: WatchTarget): Upstream {
-    const cluster = this.#options.cluster(target.cluster, target.identity)
-    let streaming = this.#streaming.get(cluster)
-    if (!streaming) {
-      streaming = { supported: true }
-      this.#streaming.set(cluster, streaming)
-    }
+    const { cluster: name, identity, basePath = '' } = target
+    const plane = `${name}|${basePath}`
+    const streaming = this.#streaming.get(plane) ?? { supported: true }
+    this.#streaming.set(plane, streaming)
+    // Once now, so that a wrong name fails here.
+    this.#options.cluster(name, identity)
     return new Upstream({
-      cluster,
+      source: this.#sourceOf(name, identity),
       target,
       streaming,
       hub: this.#options,
@@ -133,6 +134,15 @@ class SharedWatches {
         this.#retire(idle)
       },
     })
+  }
+
+  // Asked again for each request: a cluster may get other credentials, and an identity may lose its rights.
+  #sourceOf(name: string, identity: string | undefined): WatchSource {
+    const { cluster } = this.#options
+    return {
+      list: async (ref, options) => cluster(name, identity).list(ref, options),
+      watch: async (ref, options) => cluster(name, identity).watch(ref, options),
+    }
   }
 
   #retire(upstream: Upstream): void {
@@ -197,7 +207,7 @@ interface Subscriber extends Callbacks {
 }
 
 interface UpstreamOptions {
-  readonly cluster: Cluster
+  readonly source: WatchSource
   readonly target: WatchTarget
   readonly streaming: { supported: boolean }
   readonly hub: WatchHubOptions
@@ -227,13 +237,13 @@ class Upstream {
 
   constructor(options: UpstreamOptions) {
     this.#options = options
-    const { hub, target, cluster } = options
+    const { hub, target, source } = options
     this.#clock = hub.clock ?? systemClock
     this.#logger = hub.logger ?? silentLogger
     const { apiVersion, kind, labelSelector, fieldSelector } = target
     this.#reflector = new Reflector({
       collection: {
-        source: cluster,
+        source,
         ref: { apiVersion, kind, namespace: namespaceOf(target), labelSelector, fieldSelector },
         basePath: target.basePath ?? '',
       },
@@ -329,11 +339,11 @@ class Upstream {
   }
 
   #onUnavailable(error: Error): void {
-    const { cluster, target } = this.#options
+    const { target } = this.#options
     // Once per outage: retries go on for as long as it lasts.
     if (!this.#failing) {
       this.#logger.warn('A watch is interrupted; retrying', {
-        cluster: cluster.name,
+        cluster: target.cluster,
         kind: target.kind,
         error: error.message,
       })
