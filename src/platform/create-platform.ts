@@ -138,8 +138,7 @@ export function createPlatform<S extends ConfigSchema>(options: PlatformOptions<
     objectStorage,
     featureFlags,
     pubsub,
-    // No settings fit every schema that has none, which is the only one that can be left out.
-    config: options.config ?? (createEnvConfig({ schema: z.object({}), env: {} }) as unknown as Config<S>),
+    config: options.config ?? createEnvConfig({ schema: z.object({}), env: {} }),
     ...joinLifecycles(inOrder),
   }
 }

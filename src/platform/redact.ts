@@ -51,11 +51,11 @@ function redactValue(value: unknown, path: readonly object[]): unknown {
   const inside = [...path, value]
   if (value instanceof Error) return redactError(value, inside)
   if (Array.isArray(value)) return value.map((item) => redactValue(item, inside))
-  if (value instanceof Map) return redactObject(Object.fromEntries(value), inside)
+  if (value instanceof Map) return redactMap(value, inside)
   if (value instanceof Set) return [...value].map((item) => redactValue(item, inside))
   if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`
   if (value instanceof URL) return redactText(value.href)
-  if ('toJSON' in value && typeof value.toJSON === 'function') return redactValue(value.toJSON(), inside)
+  if (hasToJson(value)) return redactValue(value.toJSON(), inside)
   return redactObject(value, inside)
 }
 
@@ -65,6 +65,14 @@ function redactObject(value: object, path: readonly object[]): Record<string, un
     copy[name] = isSecretName(name) && field !== undefined && field !== null ? redacted : redactValue(field, path)
   }
   return copy
+}
+
+function redactMap(map: ReadonlyMap<unknown, unknown>, path: readonly object[]): Record<string, unknown> {
+  return redactObject(Object.fromEntries([...map].map(([name, field]) => [String(name), field])), path)
+}
+
+function hasToJson(value: object): value is { toJSON(): unknown } {
+  return 'toJSON' in value && typeof value.toJSON === 'function'
 }
 
 function redactError(error: Error, path: readonly object[]): Record<string, unknown> {

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { loadLibrary } from '../adapters/load-library.ts'
+import { loadLibrary } from '../load-library.ts'
 import type { Db, DbTransaction, Row, TransactionOptions } from '../db.ts'
 import { TransactionError } from '../db.ts'
 import type { Lifecycle } from '../lifecycle.ts'

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { InMemoryProvider } from '@openfeature/server-sdk'
+import { TypedInMemoryProvider } from '@openfeature/server-sdk'
 import { createOpenFeatureFlags } from '../../../src/platform/adapters/openfeature/openfeature-flags.ts'
 import { createMemoryFeatureFlags } from '../../../src/platform/memory/memory-feature-flags.ts'
 import { createMemoryLogger } from '../../../src/platform/memory/memory-logger.ts'
@@ -46,7 +46,7 @@ describeSuite('feature flags: openfeature with a file', featureFlagsConformance,
 
 describeSuite('feature flags: openfeature with a provider of its own', featureFlagsConformance, async () => {
   const fixed = <T>(value: T) => ({ disabled: false, variants: { only: value }, defaultVariant: 'only' as const })
-  const provider = new InMemoryProvider({
+  const provider = new TypedInMemoryProvider({
     on: fixed(true),
     off: fixed(false),
     limit: fixed(5),

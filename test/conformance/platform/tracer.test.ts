@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { json } from 'node:stream/consumers'
 import { z } from 'zod'
 import { createOpenTelemetryTracer } from '../../../src/platform/adapters/opentelemetry/opentelemetry-tracer.ts'
@@ -60,12 +60,15 @@ const kinds: readonly SpanKind[] = ['internal', 'internal', 'server', 'client', 
 
 async function startCollector() {
   const spans: FinishedSpan[] = []
-  const server = createServer(async (request, response) => {
+  const receive = async (request: IncomingMessage, response: ServerResponse) => {
     const { resourceSpans } = otlpRequest.parse(await json(request))
     for (const span of resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap((scope) => scope.spans))) {
       spans.push(toFinishedSpan(span))
     }
     response.setHeader('content-type', 'application/json').end('{}')
+  }
+  const server = createServer((request, response) => {
+    receive(request, response).catch(() => response.destroy())
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()

@@ -61,7 +61,7 @@ function collect<S extends ConfigSchema>(
   const found = new Map<string, Setting>()
   const keys = Object.keys(options.schema.shape)
   for (const key of keys) {
-    const schema = options.schema.shape[key]
+    const schema: unknown = options.schema.shape[key]
     const variable = variableOf(key, options.prefix)
     const text = env[variable]
     if (options.values?.[key] !== undefined) {

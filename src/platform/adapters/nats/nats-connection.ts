@@ -1,7 +1,7 @@
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream'
 import type { Logger } from '../../logger.ts'
 import { ServiceUnavailableError } from '../../platform-error.ts'
-import { loadLibrary } from '../load-library.ts'
+import { loadLibrary } from '../../load-library.ts'
 
 export interface NatsOptions {
   /** `host:port`, several for a cluster. */

@@ -3,7 +3,7 @@ import type { Provider } from '@openfeature/server-sdk'
 import { delay, systemClock } from '../../clock.ts'
 import type { Logger } from '../../logger.ts'
 import { InvalidArgumentError } from '../../platform-error.ts'
-import { loadLibrary } from '../load-library.ts'
+import { loadLibrary } from '../../load-library.ts'
 
 export interface FileProviderOptions {
   readonly file?: string

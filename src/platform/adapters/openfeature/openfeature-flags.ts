@@ -3,7 +3,7 @@ import type { Client, EvaluationContext, EvaluationContextValue, JsonValue, Prov
 import type { FeatureFlags, FlagContext, FlagValue } from '../../feature-flags.ts'
 import type { Lifecycle } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
-import { loadLibrary } from '../load-library.ts'
+import { loadLibrary } from '../../load-library.ts'
 import { createFileProvider } from './file-provider.ts'
 
 export interface OpenFeatureFlagsOptions {

@@ -15,7 +15,7 @@ import type { Lifecycle } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
 import { formatTraceparent, parseTraceparent } from '../../traceparent.ts'
 import type { Span, SpanKind, SpanOptions, Tracer } from '../../tracer.ts'
-import { loadLibrary } from '../load-library.ts'
+import { loadLibrary } from '../../load-library.ts'
 
 export interface OpenTelemetryTracerOptions {
   /** Where spans go, an OTLP/HTTP address such as `http://collector:4318/v1/traces`. Without it the SDK that the program has registered itself is used. */

@@ -54,7 +54,7 @@ describe('pubsub: pg-boss, on the pool of the program', () => {
       await publish(false)
     }
     await expect
-      .poll(() => [...received].sort(), { timeout: 5_000 })
+      .poll(() => received.map(String).sort(), { timeout: 5_000 })
       .toEqual(['sluice_api false', 'sluice_worker false'])
     await subscription.stop()
   })

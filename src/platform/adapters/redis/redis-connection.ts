@@ -1,6 +1,6 @@
 import type { Logger } from '../../logger.ts'
 import { ServiceNotRunningError, ServiceUnavailableError } from '../../platform-error.ts'
-import { loadLibrary } from '../load-library.ts'
+import { loadLibrary } from '../../load-library.ts'
 
 export interface RedisOptions {
   /** `redis://user:password@host:port/database`, or `rediss://…` for TLS. */

@@ -8,7 +8,7 @@ import type { EventHandler, SubscriptionRef } from '../../pub-sub.ts'
 import { describeError, type SubscriptionSettings } from '../../subscription-settings.ts'
 import type { RedisConnection, RedisScript } from './redis-connection.ts'
 import { ackScript, claimScript, deadLetterScript, extendScript, failScript } from './redis-scripts.ts'
-import { fieldMap, streamEntries } from './stream-entries.ts'
+import { fieldMap, streamEntries, toList } from './stream-entries.ts'
 
 export interface RedisSubscriptionOptions {
   readonly redis: RedisConnection
@@ -60,7 +60,7 @@ export class RedisSubscription {
     const { redis, reader, stream, ref } = this.#options
     // An empty consumer would stay in the group for ever; one that still holds events must stay, or they would be lost.
     const held = await redis.send('XPENDING', stream, ref.name, '-', '+', 1, this.#consumer).catch(() => undefined)
-    if (Array.isArray(held) && held.length === 0) {
+    if (held !== undefined && toList(held).length === 0) {
       await redis.send('XGROUP', 'DELCONSUMER', stream, ref.name, this.#consumer).catch(() => undefined)
     }
     await reader.close()
@@ -91,12 +91,12 @@ export class RedisSubscription {
     const { backoffMinMs, backoffMaxMs, ackTimeoutMs } = settings
     const values = [ref.name, this.#consumer, most, backoffMinMs, backoffMaxMs, ackTimeoutMs]
     const reply = await redis.run(claimScript, [stream], ...values)
-    return (Array.isArray(reply) ? reply : []).map((item: unknown): Entry => {
-      const [id, attempt, fields]: unknown[] = Array.isArray(item) ? item : []
+    return toList(reply).map((item): Entry => {
+      const [id, attempt, fields] = toList(item)
       return {
         id: String(id),
         attempt: Number(attempt),
-        event: fieldMap(Array.isArray(fields) ? fields : []).get('event') ?? '',
+        event: fieldMap(toList(fields)).get('event') ?? '',
       }
     })
   }
@@ -117,8 +117,7 @@ export class RedisSubscription {
       '>',
     ]
     const reply = await reader.send(...command)
-    const [first]: unknown[] = Array.isArray(reply) ? reply : []
-    const entries = streamEntries(Array.isArray(first) ? first[1] : undefined)
+    const entries = streamEntries(toList(toList(reply)[0])[1])
     return entries.map(({ id, fields }) => ({ id, attempt: 1, event: fields.get('event') ?? '' }))
   }
 

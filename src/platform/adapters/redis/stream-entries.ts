@@ -5,11 +5,15 @@ export interface StreamEntry {
 
 /** Reads entries as Redis answers them: `[[id, [name, value, …]], …]`. Anything else is no entry. */
 export function streamEntries(reply: unknown): StreamEntry[] {
-  if (!Array.isArray(reply)) return []
-  return reply.flatMap((entry: unknown): StreamEntry[] => {
-    if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !Array.isArray(entry[1])) return []
-    return [{ id: entry[0], fields: fieldMap(entry[1]) }]
+  return toList(reply).flatMap((entry): StreamEntry[] => {
+    const [id, fields] = toList(entry)
+    return typeof id === 'string' ? [{ id, fields: fieldMap(toList(fields)) }] : []
   })
+}
+
+/** A reply that is a list; an empty one for any other reply. */
+export function toList(reply: unknown): readonly unknown[] {
+  return Array.isArray(reply) ? reply : []
 }
 
 export function fieldMap(flat: readonly unknown[]): ReadonlyMap<string, string> {

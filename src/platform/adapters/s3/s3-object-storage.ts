@@ -3,7 +3,7 @@ import type { Lifecycle } from '../../lifecycle.ts'
 import { bodyChunks, listSettings, presignSeconds, putSettings, requireObjectKey } from '../../object-key.ts'
 import { type ObjectInfo, ObjectNotFoundError, type ObjectStorage } from '../../object-storage.ts'
 import { ServiceNotRunningError, ServiceUnavailableError } from '../../platform-error.ts'
-import { loadLibrary } from '../load-library.ts'
+import { loadLibrary } from '../../load-library.ts'
 
 export interface S3ObjectStorageOptions {
   readonly bucket: string
@@ -69,7 +69,9 @@ export function createS3ObjectStorage(options: S3ObjectStorageOptions): ObjectSt
       try {
         const output = await client.send(command)
         if (!output.Body) throw new ServiceUnavailableError('s3', `The object "${key}" came without a body`)
-        return { info: toInfo(key, output), body: output.Body.transformToWebStream() }
+        // The SDK's type of its stream says nothing about the chunks, which are bytes.
+        const body = output.Body.transformToWebStream() as ReadableStream<Uint8Array>
+        return { info: toInfo(key, output), body }
       } catch (error) {
         if (statusOf(error) === 404) throw new ObjectNotFoundError(key)
         throw fromS3Error(error)

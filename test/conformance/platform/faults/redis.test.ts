@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { createRedisCache } from '../../../../src/platform/adapters/redis/redis-cache.ts'
+import { connectRedis } from '../../../../src/platform/adapters/redis/redis-connection.ts'
 import { createRedisPubSub } from '../../../../src/platform/adapters/redis/redis-pub-sub.ts'
 import { createMemoryLogger } from '../../../../src/platform/memory/memory-logger.ts'
 import { ServiceUnavailableError } from '../../../../src/platform/platform-error.ts'
@@ -41,6 +42,28 @@ describe('redis, killed and restarted in mid-work', () => {
       await expect(cache.getOrSet('kept', async () => 'loaded', minute)).resolves.toBe('before')
     } finally {
       await cache.stop()
+      await server.stop()
+    }
+  })
+
+  test('events: a server that lost everything gets its subscriptions again', async (context) => {
+    if (redisMissing !== false) return context.skip(redisMissing)
+    const server = await startRedis()
+    const options = { url: redisUrl(server), logger: createMemoryLogger() }
+    const pubsub = createRedisPubSub(options)
+    await pubsub.start()
+    const administrator = await connectRedis(options)
+    try {
+      const received: unknown[] = []
+      await pubsub.subscribe({ topic: 't', name: 's' }, async ({ data }) => void received.push(data))
+      await administrator.send('FLUSHALL')
+      await until(async () => {
+        await pubsub.publish('t', { type: 'x', source: '/faults', data: 'after' })
+        return received.length > 0
+      })
+    } finally {
+      await administrator.close()
+      await pubsub.stop()
       await server.stop()
     }
   })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { MissingLibraryError } from '../platform-error.ts'
+import { MissingLibraryError } from './platform-error.ts'
 import { loadLibrary } from './load-library.ts'
 
 describe('libraries that only one adapter needs', () => {

@@ -1,4 +1,4 @@
-import { MissingLibraryError } from '../platform-error.ts'
+import { MissingLibraryError } from './platform-error.ts'
 
 /**
  * Loads a library that only one adapter needs, when that adapter starts.
