@@ -55,6 +55,7 @@ const worker = createWorker({
   logger: silent,
   workerId: 'bench',
   cluster: noCluster,
+  clusterKey: noCluster,
   diagnose: async () => undefined,
 })
 await listener.start()

@@ -65,6 +65,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
   const role = options.role ?? 'all'
   const parts = assemble(options)
   const { database, queue, signals, listener, feed, clusters, hub } = parts
+  const cluster = (tenant: string, name: string) => clusters.get(clusters.keyFor(tenant, name))
   let phase: 'migrating' | 'starting' | 'ready' | 'stopping' = 'migrating'
   const services = {
     ...parts,
@@ -75,8 +76,8 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
         })
       : createClosedIdentity(),
     logger,
-    cluster: clusters.get,
-    hasCluster: clusters.has,
+    cluster,
+    clusterNames: clusters.namesFor,
     ready: () => phase === 'ready',
     notReady: () => whyNotReady(phase, database),
   }
@@ -89,8 +90,9 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
           ...parts,
           logger,
           workerId: `${hostname()}/${process.pid}/${randomBytes(3).toString('hex')}`,
-          cluster: clusters.get,
-          diagnose: (wait, object, signal) => diagnose(clusters.get(wait.cluster), object, { signal }),
+          cluster,
+          clusterKey: clusters.keyFor,
+          diagnose: (wait, object, signal) => diagnose(cluster(wait.tenant, wait.cluster), object, { signal, basePath: wait.basePath }),
           ...(options.slots !== undefined && { slots: options.slots }),
         })
 

@@ -108,7 +108,11 @@ export interface ResourcesTable {
   namespace: string
   name: string
   uid: string | null
+  target: string
+  base_path: Generated<string>
+  generation: BigInteger | null
   state: 'present' | 'deleted'
+  drift: Generated<'changed' | 'deleted' | null>
   conditions: Json<readonly Record<string, unknown>[]>
   task_id: string
   updated_at: Generated<Date>

@@ -11,6 +11,7 @@ import { accountRoutes } from './routes/account.ts'
 import { healthRoutes } from './routes/health.ts'
 import { liveRoutes } from './routes/live.ts'
 import { operationRoutes } from './routes/operations.ts'
+import { resourceRoutes } from './routes/resources.ts'
 import { taskRoutes } from './routes/tasks.ts'
 import type { Services } from './services.ts'
 
@@ -48,6 +49,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       accountRoutes(api, services)
       taskRoutes(api, services)
       operationRoutes(api, services)
+      resourceRoutes(api, services)
       liveRoutes(api, services)
     },
     { prefix: '/api/v1' },

@@ -24,7 +24,7 @@ export interface DryRunRequest {
 /** Asks the cluster what it would make of the change (`dryRun=All`). Writes nothing. */
 export async function runDry(services: Services, { request, operation, input }: DryRunRequest) {
   const { tenant } = callerOf(request)
-  refuseUnknownCluster(services, operation, input)
+  refuseUnknownCluster(services, tenant, { operation, input })
   await operation.precheck?.(input, { find: (cluster, ref) => findRecord(services.database, tenant, { cluster, ref }) })
   if (!operation.dryRun) {
     throw new HttpProblem('dry_run_unsupported', {
@@ -34,7 +34,7 @@ export async function runDry(services: Services, { request, operation, input }: 
   const signal = AbortSignal.timeout(dryRunMs)
   try {
     const { diff, warnings } = await operation.dryRun(
-      { tenant, signal, cluster: (name) => services.cluster(name) },
+      { tenant, signal, cluster: (name) => services.cluster(tenant, name) },
       input,
     )
     return { valid: true as const, diff, warnings: [...warnings] }

@@ -18,8 +18,9 @@ export interface Services {
   readonly identity: Identity
   readonly feed: Feed
   readonly logger: Logger
-  cluster(name: string): Cluster
-  hasCluster(name: string): boolean
+  /** What a tenant calls by this name. Throws `ClusterConfigurationError` for one that nobody configured. */
+  cluster(tenant: string, name: string): Cluster
+  clusterNames(tenant: string): readonly string[]
   /** Whether the process can serve: cheap, asked on every request. */
   ready(): boolean
   /** Why the process cannot serve yet, one sentence each; empty when it can. */

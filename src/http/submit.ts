@@ -23,7 +23,7 @@ export interface Submission {
 export async function submit(services: Services, submission: Submission): Promise<Accepted> {
   const { request, reply, operation, input, options } = submission
   const { principal, tenant } = callerOf(request)
-  refuseUnknownCluster(services, operation, input)
+  refuseUnknownCluster(services, tenant, submission)
   await operation.precheck?.(input, {
     find: (cluster, ref) => findRecord(services.database, tenant, { cluster, ref }),
   })
@@ -50,9 +50,12 @@ export async function submit(services: Services, submission: Submission): Promis
   return { ...answer, task: toTask(task) }
 }
 
-export function refuseUnknownCluster(services: Services, operation: Operation, input: unknown): void {
+/** What asks for a cluster by name. */
+type ClusterUse = Pick<Submission, 'operation' | 'input'>
+
+export function refuseUnknownCluster(services: Services, tenant: string, { operation, input }: ClusterUse): void {
   const name = operation.cluster?.(input)
-  if (name === undefined || services.hasCluster(name)) return
+  if (name === undefined || services.clusterNames(tenant).includes(name)) return
   throw new HttpProblem('unknown_cluster', {
     detail: `There is no cluster ${name}. Name a configured one, or leave it out for "default".`,
     errors: [{ pointer: '/cluster', message: 'is not a configured cluster' }],

@@ -75,7 +75,11 @@ export interface DryRun {
 export interface ResourceRecord {
   readonly cluster: string
   readonly ref: ObjectRef
-  readonly uid?: string
+  readonly uid?: string | undefined
+  /** Of the spec that we applied: a later one is somebody else's. */
+  readonly generation?: number | undefined
+  /** @default '' (the server itself) */
+  readonly basePath?: string | undefined
   readonly state: 'present' | 'deleted'
   readonly conditions: readonly Record<string, unknown>[]
 }

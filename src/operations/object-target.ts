@@ -9,7 +9,7 @@ export interface TargetObject {
 }
 
 /** `cluster:group/Kind/namespace/name`: what two active tasks never change at once. */
-export function targetName({ cluster, ref }: TargetObject): string {
+export function targetName({ cluster, ref }: Pick<TargetObject, 'cluster' | 'ref'>): string {
   const slash = ref.apiVersion.indexOf('/')
   const group = slash < 0 ? '' : ref.apiVersion.slice(0, slash)
   return `${cluster}:${group}/${ref.kind}/${ref.namespace ?? ''}/${ref.name}`

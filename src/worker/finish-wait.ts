@@ -25,7 +25,7 @@ export interface FinishWaitOptions {
   readonly workerId: string
   /** Milliseconds that one look at the live object may take. */
   readonly lookMs: number
-  cluster(name: string): Cluster
+  cluster(tenant: string, name: string): Cluster
   /** Explains why the object is not ready (its Pods, its warning events); best effort. */
   diagnose(wait: FinishingWait, object: KubernetesObject, signal: AbortSignal): Promise<string | undefined>
 }
@@ -79,7 +79,7 @@ async function look(options: FinishWaitOptions, wait: FinishingWait, job: Claime
   const signal = AbortSignal.timeout(options.lookMs)
   let object: KubernetesObject | undefined
   try {
-    object = await options.cluster(wait.cluster).get(refOf(wait), { basePath: wait.basePath, signal })
+    object = await options.cluster(wait.tenant, wait.cluster).get(refOf(wait), { basePath: wait.basePath, signal })
   } catch (error) {
     // The deadline is the deadline, also while the cluster is away.
     if (!overdue) throw error
@@ -161,9 +161,9 @@ function recordOf(
   if (readiness.state === 'replaced') return {}
   const conditions = object ? conditionsOf(object).map((condition) => ({ ...condition })) : []
   const state = object ? 'present' : 'deleted'
-  return {
-    record: { cluster: wait.cluster, ref: refOf(wait), state, conditions, ...(wait.uid !== null && { uid: wait.uid }) },
-  }
+  const { cluster, basePath, uid } = wait
+  const generation = object?.metadata.generation
+  return { record: { cluster, ref: refOf(wait), basePath, uid: uid ?? undefined, generation, state, conditions } }
 }
 
 function refOf(wait: FinishingWait): ObjectRef {

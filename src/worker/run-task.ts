@@ -22,7 +22,7 @@ export interface RunTaskOptions {
   readonly random: () => number
   /** Milliseconds that a handler gets to end after its signal fired, before its outcome is written without it. */
   readonly graceMs: number
-  cluster(name: string): Cluster
+  cluster(tenant: string, name: string): Cluster
   /** Called for each progress report; writes it in its own time. */
   onProgress(attempt: SettledAttempt, progress: Progress): void
   /** Called after `task.started` has been committed. */
@@ -148,7 +148,7 @@ async function perform(
     tenant: attempt.tenant,
     attempt: attempt.attempt,
     signal,
-    cluster: (name) => options.cluster(name),
+    cluster: (name) => options.cluster(attempt.tenant, name),
     report: (progress) => {
       if (!signal.aborted) options.onProgress(settled, progress)
     },

@@ -129,8 +129,8 @@ function eventData(outcome: Outcome): Record<string, unknown> {
 function recordOf(outcome: Outcome): ResourceRecord | undefined {
   if (outcome.kind === 'completed') return outcome.record
   if (outcome.kind !== 'waiting') return undefined
-  const { cluster, ref, uid } = outcome.wait
-  return { cluster, ref, state: 'present', conditions: [], ...(uid !== undefined && { uid }) }
+  const { cluster, ref, basePath, uid, generation } = outcome.wait
+  return { cluster, ref, basePath, uid, generation, state: 'present', conditions: [] }
 }
 
 function signalOf(queue: QueueName) {

@@ -20,6 +20,7 @@ export interface WaitWatcherOptions {
   readonly signals: SignalSender
   readonly hub: WatchHub
   readonly logger: Logger
+  clusterKey(tenant: string, name: string): string
   /** Milliseconds between full scans of the open waits. @default 5_000 */
   readonly scanMs?: number
 }
@@ -100,13 +101,13 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
   }
 
   const watch = (wait: OpenWait): void => {
-    const { cluster, apiVersion, kind, name, namespace, basePath } = wait
+    const { apiVersion, kind, name, namespace, basePath } = wait
     // Before subscribing: what the cache knows may come at once.
     const entry: Watched = { tracker: createReadinessTracker(wait.rules, pinOf(wait)), unsubscribe: () => undefined }
     watched.set(wait.eventId, entry)
     const subscription = options.hub.subscribe(
       {
-        cluster,
+        cluster: options.clusterKey(wait.tenant, wait.cluster),
         apiVersion,
         kind,
         name,

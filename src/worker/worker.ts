@@ -10,6 +10,7 @@ import { finishWaits } from './finish-wait.ts'
 import { endCancelled, endOverdue, tidy } from './housekeeping.ts'
 import { listCancelling } from './overdue.sql.ts'
 import { createProgressWriter } from './progress-writer.ts'
+import { createRecordWatcher } from './record-watcher.ts'
 import { createRunningAttempts } from './running-attempts.ts'
 import { runTasks, type RunTaskOptions } from './run-task.ts'
 import { createSettler } from './settle.ts'
@@ -30,7 +31,10 @@ export interface WorkerOptions {
   /** Milliseconds that a handler gets to end after its signal fired. @default 5_000 */
   readonly graceMs?: number
   readonly random?: () => number
-  cluster(name: string): Cluster
+  /** What a tenant calls by this name. */
+  cluster(tenant: string, name: string): Cluster
+  /** What the hub calls the same. */
+  clusterKey(tenant: string, name: string): string
   diagnose(wait: FinishingWait, object: KubernetesObject, signal: AbortSignal): Promise<string | undefined>
 }
 
@@ -44,6 +48,8 @@ export interface Worker {
 const finishBatch = 50
 const scanMs = 1_000
 const overdueScanMs = 5_000
+const recordScanMs = 5_000
+const recordWriteMs = 1_000
 const tidyMs = 60_000
 
 /** One process's worker: takes jobs, runs operations, settles outcomes, watches for what they wait for. */
@@ -54,7 +60,22 @@ export function createWorker(options: WorkerOptions): Worker {
   const running = createRunningAttempts()
   const settler = createSettler({ database, queue, signals, workerId })
   const progress = createProgressWriter({ database, signals, logger, workerId })
-  const watcher = createWaitWatcher({ database, queue, signals, hub: options.hub, logger })
+  const watcher = createWaitWatcher({
+    database,
+    queue,
+    signals,
+    hub: options.hub,
+    logger,
+    clusterKey: options.clusterKey,
+  })
+  const records = createRecordWatcher({
+    database,
+    signals,
+    hub: options.hub,
+    logger,
+    workerId,
+    clusterKey: options.clusterKey,
+  })
   const housekeeping = { database, queue, signals, logger, workerId, graceMs: graceMs + 2_000 }
   const runOptions: RunTaskOptions = {
     ...options,
@@ -109,6 +130,8 @@ export function createWorker(options: WorkerOptions): Worker {
       watcher.start()
       background.every(scanMs, 'cancel', lookForCancels)
       background.every(overdueScanMs, 'overdue', () => endOverdue(housekeeping))
+      background.every(recordScanMs, 'records', records.look)
+      background.every(recordWriteMs, 'observations', records.flush)
       background.every(tidyMs, 'tidy', () => tidy(housekeeping))
     },
     stop: async (drainMs = 20_000) => {
@@ -117,6 +140,7 @@ export function createWorker(options: WorkerOptions): Worker {
       await stopping
       clearTimeout(drain)
       await background.stop()
+      records.stop()
       await watcher.stop()
     },
   }

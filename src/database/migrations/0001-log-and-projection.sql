@@ -335,7 +335,13 @@ create table sluice.resources (
   namespace text not null default '',
   name text not null,
   uid text,
+  -- `cluster:group/Kind/namespace/name`, as the tasks on it have it.
+  target text not null,
+  base_path text not null default '',
+  generation bigint,
   state text not null check (state in ('present', 'deleted')),
+  -- What happened to the object that no task of ours did.
+  drift text check (drift in ('changed', 'deleted')),
   conditions jsonb not null default '[]',
   task_id uuid not null,
   updated_at timestamptz not null default clock_timestamp(),

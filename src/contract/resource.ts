@@ -1,0 +1,33 @@
+import { z } from 'zod'
+
+/** A managed object, as the worker last knew it. */
+export const resourceSchema = z.object({
+  cluster: z.string(),
+  api_version: z.string(),
+  kind: z.string(),
+  namespace: z.string().nullable(),
+  name: z.string(),
+  uid: z.string().nullable(),
+  state: z.enum(['present', 'deleted']),
+  drift: z
+    .enum(['changed', 'deleted'])
+    .nullable()
+    .describe('What happened to it that no task of ours did: its spec was changed, or it was deleted'),
+  conditions: z.array(z.record(z.string(), z.unknown())),
+  task_id: z.string().describe('The task that wrote the record last'),
+  updated_at: z.string(),
+})
+export type Resource = z.infer<typeof resourceSchema>
+
+export const resourcePageSchema = z.object({ items: z.array(resourceSchema), next_page_token: z.string().nullable() })
+
+export const resourceListQuerySchema = z.strictObject({
+  cluster: z.string().optional(),
+  kind: z.string().optional(),
+  namespace: z.string().optional(),
+  name: z.string().optional(),
+  state: z.enum(['present', 'deleted']).optional(),
+  drift: z.enum(['changed', 'deleted', 'any']).optional(),
+  page_size: z.coerce.number().int().min(1).max(200).optional().describe('Default 50'),
+  page_token: z.string().optional(),
+})
