@@ -1,8 +1,8 @@
 /** What stands where a secret was. */
-export const redacted = '[redacted]'
+const redacted = '[redacted]'
 
 /** Field names whose values are never logged, compared without case, `-` and `_`, anywhere in the name. */
-export const secretFieldNames = [
+const secretFieldNames = [
   'password',
   'passwd',
   'secret',

@@ -28,7 +28,7 @@ export const subscribeScript: RedisScript = {
 }
 
 /** Who holds entries that failed and wait for their next delivery. Idle time counts from the failure. */
-export const failedConsumer = 'failed'
+const failedConsumer = 'failed'
 
 /**
  * Takes entries that are due again: failed ones after their backoff, and those whose process fell silent.

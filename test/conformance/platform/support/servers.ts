@@ -27,7 +27,7 @@ export function startNats(): Promise<ServerProcess> {
 
 export const natsServers = (server: ServerProcess) => `127.0.0.1:${server.port}`
 
-export const bucket = 'conformance'
+const bucket = 'conformance'
 
 /** s3rver, a server of the S3 protocol over a folder. It makes its page tokens with a cipher that OpenSSL 3 calls legacy. */
 export function startS3(): Promise<ServerProcess> {
