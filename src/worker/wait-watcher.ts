@@ -40,7 +40,7 @@ export interface WaitWatcher {
 const twinNamespace = '3f0a4f9e-5b0c-4d57-9f0e-0a6a1d3c7b52'
 
 /** The immediate twin of a finish job; every worker derives the same, and the engine keeps the first. */
-export const twinJobId = (eventId: string): string => uuidv5(eventId, twinNamespace)
+const twinJobId = (eventId: string): string => uuidv5(eventId, twinNamespace)
 
 interface Watched {
   readonly tracker: ReadinessTracker
