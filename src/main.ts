@@ -77,6 +77,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
       : createClosedIdentity(),
     logger,
     cluster,
+    clusterKey: clusters.keyFor,
     clusterNames: clusters.namesFor,
     ready: () => phase === 'ready',
     notReady: () => whyNotReady(phase, database),
@@ -92,7 +93,8 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
           workerId: `${hostname()}/${process.pid}/${randomBytes(3).toString('hex')}`,
           cluster,
           clusterKey: clusters.keyFor,
-          diagnose: (wait, object, signal) => diagnose(cluster(wait.tenant, wait.cluster), object, { signal, basePath: wait.basePath }),
+          diagnose: (wait, object, signal) =>
+            diagnose(cluster(wait.tenant, wait.cluster), object, { signal, basePath: wait.basePath }),
           ...(options.slots !== undefined && { slots: options.slots }),
         })
 

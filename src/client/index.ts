@@ -8,3 +8,13 @@ export type { Backoff } from './pause.ts'
 export { fieldErrors, type FieldError } from './field-errors.ts'
 export { ageOf, duration, localTime, localTimes, progressText, shortTarget } from './task-text.ts'
 export type { LiveSocket, LiveState } from './reconnecting-socket.ts'
+export { createLiveHub } from './live-hub.ts'
+export {
+  NotReadyError,
+  waitForDeleted,
+  waitForDnsZoneReady,
+  waitForProjectReady,
+  waitForReady,
+  waitForVirtualMachineReady,
+} from '../kubernetes/wait-for-ready.ts'
+export { waitForWatch } from '../kubernetes/wait-for-watch.ts'

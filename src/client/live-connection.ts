@@ -17,6 +17,26 @@ export interface LiveSubscribeOptions {
   readonly onRefused?: ((error: { readonly code: string; readonly detail: string }) => void) | undefined
 }
 
+/** What an object subscription tells: the state first, then every change. */
+export type ObjectChange = Extract<LiveMessage, { resource: unknown }>['resource']
+
+export interface LiveObjectOptions {
+  readonly to: {
+    readonly kind: 'resource'
+    /** @default 'default' */
+    readonly cluster?: string | undefined
+    readonly apiVersion: string
+    readonly objectKind: string
+    readonly namespace?: string | undefined
+    readonly name?: string | undefined
+    /** Fills the cluster's base-path template. */
+    readonly basePath?: Readonly<Record<string, string>> | undefined
+  }
+  /** After a reconnection the state is told again, from the beginning. */
+  readonly onChange: (change: ObjectChange) => void
+  readonly onRefused?: ((error: { readonly code: string; readonly detail: string }) => void) | undefined
+}
+
 /** Ends by `stop()`, which may be called more than once. */
 export interface LiveSubscription {
   stop(): void
@@ -27,7 +47,7 @@ export interface LiveConnection {
   readonly state: LiveState
   /** Calls back on every change of `state`; the returned function ends that. */
   onStateChange(listener: (state: LiveState) => void): () => void
-  subscribe(options: LiveSubscribeOptions): LiveSubscription
+  subscribe(options: LiveSubscribeOptions | LiveObjectOptions): LiveSubscription
   /** Closes for good; idempotent. */
   stop(): void
 }
@@ -39,7 +59,7 @@ export interface LiveConnectionOptions extends Pick<ReconnectingSocketOptions, '
 
 interface Subscription {
   readonly id: string
-  readonly options: LiveSubscribeOptions
+  readonly options: LiveSubscribeOptions | LiveObjectOptions
   cursor: string | undefined
 }
 
@@ -75,7 +95,7 @@ export function createLiveConnection({ connect, backoff, silenceMs = 45_000 }: L
       return () => listeners.delete(listener)
     },
     subscribe: (options) => {
-      const subscription = { id: `s${nextId++}`, options, cursor: options.cursor }
+      const subscription = { id: `s${nextId++}`, options, cursor: 'cursor' in options ? options.cursor : undefined }
       subscriptions.set(subscription.id, subscription)
       send(subscribeRequest(subscription))
       return {
@@ -93,9 +113,24 @@ export function createLiveConnection({ connect, backoff, silenceMs = 45_000 }: L
 }
 
 function subscribeRequest({ id, options: { to }, cursor }: Subscription): LiveRequest {
+  if (to.kind === 'resource') return { subscribe: objectRequest(id, to) }
   const subscribe =
     to.kind === 'task' ? { id, kind: 'task' as const, task_id: to.taskId } : { id, kind: 'tasks' as const }
   return cursor === undefined ? { subscribe } : { subscribe, cursor }
+}
+
+function objectRequest(id: string, to: LiveObjectOptions['to']) {
+  const { cluster = 'default', apiVersion, objectKind, namespace, name, basePath } = to
+  return {
+    id,
+    kind: 'resource' as const,
+    cluster,
+    api_version: apiVersion,
+    object_kind: objectKind,
+    namespace,
+    name,
+    base_path: basePath && { ...basePath },
+  }
 }
 
 function dispatch(message: Exclude<LiveMessage, { heartbeat: true }>, subscriptions: Map<string, Subscription>): void {
@@ -107,21 +142,27 @@ function dispatch(message: Exclude<LiveMessage, { heartbeat: true }>, subscripti
     subscription.options.onRefused?.(message.error)
     return
   }
+  const { options } = subscription
+  if (!('onEvent' in options)) {
+    if ('resource' in message) options.onChange(message.resource)
+    return
+  }
+  if ('resource' in message) return
   if ('event' in message) {
     const { cursor, data } = message.event
     if (subscription.cursor !== undefined && BigInt(cursor) <= BigInt(subscription.cursor)) return
     subscription.cursor = cursor
-    subscription.options.onEvent(data)
+    options.onEvent(data)
     return
   }
   if ('reset' in message) {
     subscription.cursor = message.cursor
-    subscription.options.onReset?.(message.cursor)
+    options.onReset?.(message.cursor)
     return
   }
   // Taken up "from now on": this is where now was, and where to resume even if no event ever came.
   subscription.cursor ??= message.cursor
-  subscription.options.onReady?.(message.cursor)
+  options.onReady?.(message.cursor)
 }
 
 function readMessage(data: unknown): LiveMessage | null {

@@ -7,6 +7,18 @@ export const liveRequestSchema = z.union([
     subscribe: z.discriminatedUnion('kind', [
       z.strictObject({ id: z.string().min(1).max(64), kind: z.literal('tasks') }),
       z.strictObject({ id: z.string().min(1).max(64), kind: z.literal('task'), task_id: z.string() }),
+      z
+        .strictObject({
+          id: z.string().min(1).max(64),
+          kind: z.literal('resource'),
+          cluster: z.string().min(1).max(63).default('default'),
+          api_version: z.string().min(1).max(317),
+          object_kind: z.string().min(1).max(63),
+          namespace: z.string().min(1).max(63).optional(),
+          name: z.string().min(1).max(253).optional(),
+          base_path: z.record(z.string(), z.string()).optional().describe("Fills the cluster's base-path template"),
+        })
+        .describe('Objects of a cluster as they are now, then every change. Has no cursor: it begins with a snapshot'),
     ]),
     cursor: z
       .string()
@@ -38,6 +50,19 @@ export type CloudEvent = z.infer<typeof cloudEventSchema>
 export const liveMessageSchema = z.union([
   z.object({ subscription: z.string(), event: cloudEventSchema }),
   z.object({ subscription: z.string(), ready: z.literal(true), cursor: z.string() }),
+  z.object({
+    subscription: z.string(),
+    resource: z.union([
+      z.object({
+        type: z.enum(['snapshot', 'added', 'modified', 'deleted']),
+        object: z.record(z.string(), z.unknown()),
+      }),
+      z
+        .object({ type: z.literal('synced'), found: z.boolean(), current: z.boolean() })
+        .describe('All that was told is the whole state; `current`: it was read after the subscription began'),
+      z.object({ type: z.literal('unavailable'), detail: z.string() }),
+    ]),
+  }),
   z.object({ subscription: z.string(), reset: z.literal(true), cursor: z.string() }),
   z
     .object({ heartbeat: z.literal(true) })

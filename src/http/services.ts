@@ -2,6 +2,7 @@ import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Identity } from '../identity/principal.ts'
 import type { Cluster } from '../kubernetes/cluster.ts'
+import type { WatchHub } from '../kubernetes/watch-hub.ts'
 import type { Feed } from '../live/feed.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
@@ -17,9 +18,12 @@ export interface Services {
   readonly operations: OperationRegistry
   readonly identity: Identity
   readonly feed: Feed
+  readonly hub: WatchHub
   readonly logger: Logger
   /** What a tenant calls by this name. Throws `ClusterConfigurationError` for one that nobody configured. */
   cluster(tenant: string, name: string): Cluster
+  /** What the hub calls the same. */
+  clusterKey(tenant: string, name: string): string
   clusterNames(tenant: string): readonly string[]
   /** Whether the process can serve: cheap, asked on every request. */
   ready(): boolean

@@ -22,9 +22,15 @@ import {
 } from './wait-for-watch.ts'
 import type { WatchEvent, WatchHub } from './watch-hub.ts'
 
+export type { KubernetesObject } from './kubernetes-object.ts'
+export type { WatchEvent, WatchTarget } from './watch-hub.ts'
+
+/** What a wait needs of a hub: a worker's own, or a browser's over its live connection. */
+export type WaitHub = Pick<WatchHub, 'subscribe' | 'basePathFor'>
+
 /** Where a wait looks, and how long. The same for every kind. */
 export interface WaitContext {
-  readonly hub: Pick<WatchHub, 'subscribe' | 'basePathFor'>
+  readonly hub: WaitHub
   /** @default 'default' */
   readonly cluster?: string | undefined
   /** @default '', or for the waits of one kind what the cluster's template says */

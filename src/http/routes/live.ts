@@ -3,6 +3,8 @@ import type { WebSocket } from 'ws'
 import { fromWireId } from '../../contract/ids.ts'
 import { type LiveMessage, type LiveRequest, liveRequestSchema } from '../../contract/live.ts'
 import { readOldest } from '../../live/feed.sql.ts'
+import type { WatchEvent } from '../../kubernetes/watch-hub.ts'
+import { subscribeToResources } from '../../live/resource-feed.ts'
 import type { App } from '../app.ts'
 import { callerOf } from '../authenticate.ts'
 import { slowReaderBytes } from '../event-stream.ts'
@@ -37,6 +39,7 @@ function serve(services: Services, socket: WebSocket, request: FastifyRequest): 
     if (!subscriptions.has(id) && subscriptions.size >= maxSubscriptions) {
       return refuse(id, 'too_many_subscriptions', `One connection holds at most ${maxSubscriptions} subscriptions.`)
     }
+    if (wanted.kind === 'resource') return subscribeToObjects(wanted)
     const taskId = wanted.kind === 'task' ? fromWireId('task', wanted.task_id) : undefined
     if (wanted.kind === 'task' && taskId === undefined) return refuse(id, 'not_found', 'This is not a task id.')
     subscriptions.get(id)?.()
@@ -59,6 +62,25 @@ function serve(services: Services, socket: WebSocket, request: FastifyRequest): 
     })
   }
 
+  const subscribeToObjects = (wanted: ResourceRequest): void => {
+    const { id, cluster: name, api_version: apiVersion, object_kind: kind, namespace, base_path: variables } = wanted
+    subscriptions.get(id)?.()
+    try {
+      const cluster = services.clusterKey(tenant, name)
+      const basePath = services.cluster(tenant, name).basePathFor(variables ?? {})
+      const stop = subscribeToResources(services, {
+        tenant,
+        ownCluster: cluster !== name,
+        target: { cluster, basePath, apiVersion, kind, namespace, name: wanted.name },
+        onEvent: (event) => send({ subscription: id, resource: toWireChange(event) }),
+        onUnavailable: ({ message }) => send({ subscription: id, resource: { type: 'unavailable', detail: message } }),
+      })
+      subscriptions.set(id, stop)
+    } catch (error) {
+      refuse(id, 'unknown_cluster', error instanceof Error ? error.message : String(error))
+    }
+  }
+
   const onMessage = async (text: string): Promise<void> => {
     const message = parseRequest(text)
     if (!message)
@@ -79,6 +101,12 @@ function serve(services: Services, socket: WebSocket, request: FastifyRequest): 
     clearInterval(heartbeat)
     for (const stop of subscriptions.values()) stop()
   })
+}
+
+type ResourceRequest = Extract<Extract<LiveRequest, { subscribe: unknown }>['subscribe'], { kind: 'resource' }>
+
+function toWireChange(event: WatchEvent): Extract<LiveMessage, { resource: unknown }>['resource'] {
+  return event.type === 'synced' ? event : { type: event.type, object: { ...event.object } }
 }
 
 /** Where a cursor goes on; `reset` when the log no longer holds what came after it, or never handed it out. */
