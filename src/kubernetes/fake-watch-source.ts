@@ -217,8 +217,9 @@ export class FakeWatchSource implements WatchSource {
 
   async #meetFaults(request: 'list' | 'watch', { signal, timeoutMs = 30_000 }: CallOptions): Promise<void> {
     signal?.throwIfAborted()
-    const at = this.#failures.findIndex((failure) => failure.request === request)
-    if (at >= 0) throw this.#failures.splice(at, 1)[0]?.error
+    const at = this.#failures.findIndex((each) => each.request === request)
+    const [failure] = at >= 0 ? this.#failures.splice(at, 1) : []
+    if (failure) throw failure.error
     if (this.#hanging.has(request)) {
       await this.#neverAnswer(signal, timeoutMs)
     }

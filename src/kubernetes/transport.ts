@@ -315,7 +315,7 @@ function toClusterError(name: string, error: unknown, request: ApiRequest, deadl
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   // Node reports several tried addresses in one AggregateError without a message.
-  const inner = error instanceof AggregateError ? (error.errors[0] ?? error) : error
+  const inner: unknown = error instanceof AggregateError ? (error.errors[0] ?? error) : error
   const { code, message } = inner as Error & { code?: unknown } // errors of net, tls and undici carry a code
   return message || String(code)
 }

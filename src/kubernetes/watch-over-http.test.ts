@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Clock } from './clock.ts'
 import { type Cluster, connectCluster, type KubernetesObject } from './cluster.ts'
 import { createScaledClock } from './scaled-clock.ts'
 import { type SimulatedCluster, startSimulatedCluster } from './simulated/simulated-cluster.ts'
@@ -11,11 +12,13 @@ const kind = 'ConfigMap'
 let server: SimulatedCluster
 let cluster: Cluster
 let hub: WatchHub
+let clock: Clock
 beforeEach(async () => {
   server = await startSimulatedCluster({ controllers: { projectReadyAfterMs: 200 }, bookmarkMs: 600 })
   cluster = connectCluster({ name: 'default', kubeconfig: server.kubeconfig(), simulated: true })
   // The hub's half minute takes 0.3 s; bookmarks come every minute of that time.
-  hub = createWatchHub({ cluster: () => cluster, clock: createScaledClock(100), lingerMs: 0 })
+  clock = createScaledClock(100)
+  hub = createWatchHub({ cluster: () => cluster, clock, lingerMs: 0 })
 })
 afterEach(async () => {
   await hub.stop()
@@ -65,6 +68,18 @@ function apply(state: Map<string, unknown>, event: WatchEvent): string | undefin
   return known ? `${event.type} known ${name}` : undefined
 }
 
+/** Writes meet the same faults; here they are only the means. */
+async function eventually<T>(write: () => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await write()
+    } catch (error) {
+      expect(error).toMatchObject({ retryable: true })
+      if (tries > 200) throw error
+    }
+  }
+}
+
 describe('watch over HTTP: no fault hides a change, or tells one twice', () => {
   const faults: readonly (readonly [string, () => void])[] = [
     ['cut', () => server.faults.cut()],
@@ -103,18 +118,6 @@ describe('watch over HTTP: no fault hides a change, or tells one twice', () => {
     const { seen, violations } = follow()
     await seen({ changes: '1', goes: '1', stays: '1' })
     fault()
-    const eventually = async (write: () => Promise<unknown>): Promise<void> => {
-      // Writes meet the same faults; here they are only the means.
-      for (let tries = 0; tries < 50; tries += 1) {
-        try {
-          await write()
-          return
-        } catch (error) {
-          expect(error).toMatchObject({ retryable: true })
-        }
-      }
-      expect.unreachable('the cluster did not come back')
-    }
     await eventually(() => put('changes', '2'))
     await eventually(() => remove('goes'))
     await eventually(() => put('comes', '1'))
@@ -149,6 +152,71 @@ describe('watch over HTTP: no fault hides a change, or tells one twice', () => {
   })
 })
 
+// Each takes a second or two of real time.
+const rounds = Math.max(3, Math.ceil(Number(process.env['SLUICE_FAULT_ROUNDS'] ?? 50) / 50))
+
+describe(`seeded faults over HTTP, ${rounds} rounds`, () => {
+  test('every wait settles as its object did, and leaves nothing', { timeout: 600_000 }, async () => {
+    for (let seed = 1; seed <= rounds; seed += 1) {
+      const random = seeded(seed)
+      const names = Array.from({ length: 6 }, (_, i) => `${i % 3 === 2 ? 'fails' : 'web'}-${seed}-${i}`)
+      const waits = names.map(async (name) => {
+        const applied = await eventually(() => applyProject(name))
+        const wait = waitForProjectReady('acme', name, { hub, applied, clock, timeoutMs: 1_800_000 })
+        return wait.then(
+          () => 'ready',
+          (error: unknown) => String((error as { code?: unknown }).code),
+        )
+      })
+      for (let i = 0; i < 8; i += 1) {
+        randomFault(random)
+        // The next fault comes after a real request has gone through, or failed.
+        await cluster.version().catch(() => undefined)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      server.faults.clear()
+      const outcomes = await Promise.all(waits)
+      expect(outcomes, `seed ${seed}`).toEqual(
+        names.map((name) => (name.startsWith('fails') ? 'resource_failed' : 'ready')),
+      )
+      expect(hub.stats().subscribers, `seed ${seed}`).toBe(0)
+    }
+  })
+})
+
+function randomFault(random: () => number): void {
+  const { faults } = server
+  const all = [
+    () => faults.cut(),
+    () => faults.halfOpen(),
+    () => faults.gone410(),
+    () => faults.tooManyRequests({ count: 1 + Math.floor(random() * 2), retryAfter: 1 }),
+    () => faults.error500({ count: 1 + Math.floor(random() * 3) }),
+    () => faults.malformedJson(),
+    () => faults.slow(random() * 100, { count: 2 }),
+    () => faults.restart({ downMs: random() * 50 }),
+    () => faults.futureResourceVersion({ by: Math.floor(random() * 50) }),
+  ]
+  all[Math.floor(random() * all.length)]?.()
+}
+
+function applyProject(name: string): Promise<KubernetesObject> {
+  const spec = { ownerRef: { kind: 'Organization', name: 'acme' } }
+  const object = { apiVersion: 'resourcemanager.miloapis.com/v1alpha1', kind: 'Project', metadata: { name }, spec }
+  return cluster.apply(object, { fieldManager: 'test' })
+}
+
+/** Small and fast; the same numbers for the same seed (mulberry32). */
+function seeded(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
+
 describe('waits over HTTP', () => {
   test('a Project becomes ready', async () => {
     const desired = {
@@ -158,7 +226,7 @@ describe('waits over HTTP', () => {
       spec: { ownerRef: { kind: 'Organization', name: 'acme' } },
     }
     const applied = await cluster.apply(desired, { fieldManager: 'test' })
-    const ready = await waitForProjectReady('acme', 'web', { hub, applied, timeoutMs: 3_000_000 })
+    const ready = await waitForProjectReady('acme', 'web', { hub, applied, clock, timeoutMs: 1_800_000 })
     expect(ready['status']).toMatchObject({ conditions: [{ type: 'Ready', status: 'True' }] })
     expect(hub.stats().subscribers).toBe(0)
   })
@@ -176,7 +244,7 @@ describe('waits over HTTP', () => {
       spec: { ownerRef: { kind: 'Organization', name: 'acme' } },
     }
     const applied = await cluster.apply(desired, { fieldManager: 'test' })
-    const error: unknown = await waitForReady({ hub, ref, applied, timeoutMs: 3_000_000 }).catch(
+    const error: unknown = await waitForReady({ hub, ref, applied, clock, timeoutMs: 1_800_000 }).catch(
       (reason: unknown) => reason,
     )
     expect([code, 'resource_gone', 'terminating']).toContain((error as { code?: unknown }).code)
