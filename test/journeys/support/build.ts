@@ -19,7 +19,7 @@ export const root = fileURLToPath(new URL('../../../', import.meta.url))
 export async function buildSluice(): Promise<void> {
   await whileAlone(async () => {
     const program = await newest(['src'], isProgramSource)
-    if (program > (await builtAt('dist/.tsbuildinfo'))) await runTool('typescript/bin/tsc', ['-b'])
+    if (program > (await builtAt('dist/.tsbuildinfo'))) await runTool('typescript/bin/tsc', ['-b', 'tsconfig.src.json'])
     const page = await newest(['web', 'src/client', 'src/react', 'src/contract'], (name) => !name.includes('.test.'))
     if (page > (await builtAt('dist/web/index.html'))) await runTool('vite/bin/vite.js', ['build', 'web'])
   })
