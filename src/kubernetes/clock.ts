@@ -5,10 +5,19 @@ export interface Clock {
   after(ms: number, callback: () => void): () => void
 }
 
+// What setTimeout can count to; more makes it fire at once.
+const longestTimerMs = 2_147_483_647
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   after(ms, callback) {
-    const timer = setTimeout(callback, ms)
+    const due = Date.now() + ms
+    let timer: ReturnType<typeof setTimeout>
+    const arm = (): void => {
+      const leftMs = due - Date.now()
+      timer = leftMs > longestTimerMs ? setTimeout(arm, longestTimerMs) : setTimeout(callback, Math.max(0, leftMs))
+    }
+    arm()
     return () => clearTimeout(timer)
   },
 }

@@ -1,7 +1,7 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
-import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { stringify } from 'yaml'
 import { ClusterConfigurationError, UnauthorizedError } from './cluster-errors.ts'
 import { createCredentials } from './credentials.ts'
@@ -84,6 +84,22 @@ describe('credentials from a kubeconfig', () => {
     expect([server, tls.ca]).toEqual(['http://127.0.0.1:1', undefined])
   })
 
+  test('a token in a file beside the kubeconfig, which is read again to renew', async () => {
+    const token = write('token', 'from-file\n')
+    const path = write('token-file.kubeconfig', kubeconfig({ user: { token: 'stale', tokenFile: 'token' } }))
+    const credentials = open(path)
+    expect((await credentials.current()).headers).toEqual({ authorization: 'Bearer from-file' })
+    writeFileSync(token, 'renewed\n')
+    expect((await credentials.current({ renew: true })).headers).toEqual({ authorization: 'Bearer renewed' })
+  })
+
+  test('impersonation of a user, but not silently without the groups', async () => {
+    const { headers } = await open(kubeconfig({ user: { token: 'one', as: 'alice' } })).current()
+    expect(headers).toEqual({ authorization: 'Bearer one', 'impersonate-user': 'alice' })
+    const withGroups = open(kubeconfig({ user: { token: 'one', as: 'alice', 'as-groups': ['devs'] } }))
+    await expect(withGroups.current()).rejects.toThrow('has as-groups, which is not supported')
+  })
+
   test('several files, as in KUBECONFIG, and another context', async () => {
     const a = write('a.kubeconfig', kubeconfig())
     const b = write('b.kubeconfig', kubeconfig({ context: 'y', user: { token: 'two' } }))
@@ -153,11 +169,32 @@ describe('credentials that change', () => {
 })
 
 describe('credentials in a cluster', () => {
+  afterEach(() => {
+    vi.unstubAllEnvs()
+  })
+
+  test('the service account of the pod, its token as it is rotated', async () => {
+    vi.stubEnv('KUBERNETES_SERVICE_HOST', 'fd00::1')
+    vi.stubEnv('KUBERNETES_SERVICE_PORT', '443')
+    const account = join(folder, 'var/run/secrets/kubernetes.io/serviceaccount')
+    mkdirSync(account, { recursive: true })
+    writeFileSync(join(account, 'ca.crt'), 'CA')
+    writeFileSync(join(account, 'token'), 'pod\n')
+    const credentials = createCredentials({ kind: 'in-cluster', root: folder }, clock)
+    expect(await credentials.current()).toEqual({
+      server: 'https://[fd00::1]:443',
+      headers: { authorization: 'Bearer pod' },
+      tls: { ca: 'CA' },
+      proxyUrl: undefined,
+    })
+    writeFileSync(join(account, 'token'), 'rotated\n')
+    expect((await credentials.current({ renew: true })).headers).toEqual({ authorization: 'Bearer rotated' })
+  })
+
   test('outside of one: one clear sentence', async () => {
     vi.stubEnv('KUBERNETES_SERVICE_HOST', '')
     vi.stubEnv('KUBERNETES_SERVICE_PORT', '')
     const credentials = createCredentials({ kind: 'in-cluster' }, clock)
-    await expect(credentials.current()).rejects.toThrow('KUBERNETES_SERVICE_HOST')
-    vi.unstubAllEnvs()
+    await expect(credentials.current()).rejects.toThrow('this is no pod of a cluster')
   })
 })

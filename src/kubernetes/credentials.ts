@@ -1,9 +1,11 @@
 import type { KubeConfig } from '@kubernetes/client-node'
 import { readFileSync, statSync } from 'node:fs'
 import type { RequestOptions } from 'node:https'
-import { delimiter } from 'node:path'
+import { delimiter, dirname, resolve } from 'node:path'
+import { parse } from 'yaml'
 import type { Clock } from './clock.ts'
 import { ClusterConfigurationError, UnauthorizedError } from './cluster-errors.ts'
+import { isRecord } from './kubernetes-object.ts'
 import type { StaticCredentials } from './restricted-kubeconfig.ts'
 
 /** How to reach and convince one API server, at this moment. */
@@ -32,7 +34,8 @@ export type CredentialSource =
   | { readonly kind: 'static'; readonly credentials: StaticCredentials }
   /** A path (or several, as in `KUBECONFIG`), or the YAML itself. */
   | { readonly kind: 'kubeconfig'; readonly kubeconfig: string; readonly context: string | undefined }
-  | { readonly kind: 'in-cluster' }
+  /** `root` stands before the paths of the service account: for tests. */
+  | { readonly kind: 'in-cluster'; readonly root?: string }
 
 // Tokens in files are rotated by the kubelet at 80 % of their life; client-go re-reads them every minute too.
 const freshForMs = 10_000
@@ -100,7 +103,7 @@ async function loadKubeConfig(source: ConfiguredSource): Promise<KubeConfig> {
   const { KubeConfig } = await import('@kubernetes/client-node')
   const kubeConfig = new KubeConfig()
   try {
-    if (source.kind === 'in-cluster') loadServiceAccount(kubeConfig)
+    if (source.kind === 'in-cluster') loadServiceAccount(kubeConfig, source.root ?? '')
     else loadSources(source.kubeconfig, kubeConfig, KubeConfig)
   } catch (cause) {
     throw new ClusterConfigurationError(`The kubeconfig cannot be read: ${messageOf(cause)}`, { cause })
@@ -119,25 +122,45 @@ async function loadKubeConfig(source: ConfiguredSource): Promise<KubeConfig> {
 }
 
 // client-node makes `https://undefined:undefined` of a missing environment.
-function loadServiceAccount(into: KubeConfig): void {
+function loadServiceAccount(into: KubeConfig, root: string): void {
   if (!process.env['KUBERNETES_SERVICE_HOST'] || !process.env['KUBERNETES_SERVICE_PORT']) {
     throw new Error('KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: this is no pod of a cluster')
   }
-  into.loadFromCluster()
+  into.loadFromCluster(root)
 }
 
 function loadSources(kubeconfig: string, into: KubeConfig, Config: new () => KubeConfig): void {
   if (isInline(kubeconfig)) {
     into.loadFromString(kubeconfig)
+    completeUsers(into, kubeconfig, process.cwd())
     return
   }
-  const [first, ...rest] = pathsOf(kubeconfig)
-  if (first === undefined) throw new Error('its path is empty')
-  into.loadFromFile(first)
-  for (const path of rest) {
-    const more = new Config()
-    more.loadFromFile(path)
-    into.mergeConfig(more, true)
+  const paths = pathsOf(kubeconfig)
+  if (paths.length === 0) throw new Error('its path is empty')
+  for (const [index, path] of paths.entries()) {
+    const one = index === 0 ? into : new Config()
+    one.loadFromFile(path)
+    completeUsers(one, readFileSync(path, 'utf8'), dirname(path))
+    if (one !== into) into.mergeConfig(one, true)
+  }
+}
+
+// client-node overlooks some fields of a user. One that it can act on is added, others must not be dropped silently.
+const unsupportedUserFields = ['as-groups', 'as-uid', 'as-user-extra']
+
+function completeUsers(config: KubeConfig, text: string, folder: string): void {
+  const document: unknown = parse(text)
+  const entries = isRecord(document) && Array.isArray(document['users']) ? document['users'].filter(isRecord) : []
+  for (const { name, user } of entries) {
+    if (!isRecord(user)) continue
+    const unsupported = unsupportedUserFields.find((field) => user[field] !== undefined)
+    if (unsupported !== undefined) throw new Error(`user "${String(name)}" has ${unsupported}, which is not supported`)
+    const { tokenFile } = user
+    const known = config.users.find((each) => each.name === name)
+    if (typeof tokenFile !== 'string' || !known) continue
+    // As kubectl: the file comes before a token, and lies beside the kubeconfig.
+    const authProvider = { name: 'tokenFile', config: { tokenFile: resolve(folder, tokenFile) } }
+    Object.assign(known, { authProvider, token: undefined })
   }
 }
 

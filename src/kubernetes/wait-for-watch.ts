@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts'
+import { type Clock, systemClock } from './clock.ts'
 
 /** What `onEvent` makes of an event. */
 export type WatchDecision<T> =
@@ -39,14 +39,6 @@ export class WatchTimeoutError extends Error {
 
 const defaultTimeoutMs = 300_000
 const lookAroundMs = 5_000
-// Not `systemClock`: this file runs in browsers as it is, and stands alone.
-const realClock: Clock = {
-  now: () => Date.now(),
-  after(ms, callback) {
-    const timer = setTimeout(callback, ms)
-    return () => clearTimeout(timer)
-  },
-}
 
 /**
  * Waits until `onEvent` decides. Knows nothing of Kubernetes: it subscribes, asks, and ends.
@@ -78,7 +70,7 @@ class WatchWait<T, Event> {
   }
 
   start(): void {
-    const { signal, timeoutMs = defaultTimeoutMs, clock = realClock } = this.#options
+    const { signal, timeoutMs = defaultTimeoutMs, clock = systemClock } = this.#options
     if (signal?.aborted) {
       this.#fail(signal.reason)
       return
@@ -128,7 +120,7 @@ class WatchWait<T, Event> {
   readonly #onAbort = (): void => this.#fail(this.#options.signal?.reason)
 
   #timeOut(timeoutMs: number): void {
-    const { onTimeout, clock = realClock } = this.#options
+    const { onTimeout, clock = systemClock } = this.#options
     const plain = new WatchTimeoutError(`Nothing decided the wait within ${timeoutMs} ms.`)
     if (!onTimeout) {
       this.#fail(plain)
