@@ -225,17 +225,21 @@ export class Reflector {
     const { clock } = this.#options
     const startedAt = clock.now()
     const startedFrom = this.#version
+    let aliveAt = startedAt
     let cancelSilence = (): void => {}
-    const expectLife = (): void => {
-      cancelSilence()
-      const silent = new WatchEnded(`no event or bookmark for ${silenceMs} ms`)
-      cancelSilence = clock.after(silenceMs, () => session.abort(silent))
+    // One timer that looks back: setting one anew for each of thousands of events would cost more than the events.
+    const expectLife = (ms: number): void => {
+      cancelSilence = clock.after(ms, () => {
+        const leftMs = aliveAt + silenceMs - clock.now()
+        if (leftMs > 0) expectLife(leftMs)
+        else session.abort(new WatchEnded(`no event or bookmark for ${silenceMs} ms`))
+      })
     }
     try {
-      expectLife()
+      expectLife(silenceMs)
       for (let next = await events.next(); !next.done; next = await events.next()) {
         session.signal.throwIfAborted()
-        expectLife()
+        aliveAt = clock.now()
         this.#take(next.value)
       }
     } finally {
