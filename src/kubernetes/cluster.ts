@@ -16,7 +16,7 @@ import type { StaticCredentials } from './restricted-kubeconfig.ts'
 import { type ApiRequest, type ApiResponse, createTransport, type Transport } from './transport.ts'
 import { type RawWatchEvent, readWatchLines } from './watch-lines.ts'
 
-export type { DesiredObject, KubernetesObject, ObjectMeta, ObjectRef, OwnerReference } from './kubernetes-object.ts'
+export type { DesiredObject, KubernetesObject, ObjectRef } from './kubernetes-object.ts'
 
 export interface CallOptions {
   /** A filled base path (`Cluster.basePathFor`). @default '' (the server itself) */
@@ -153,7 +153,7 @@ function sourceOf(options: ConnectOptions): CredentialSource {
   return { kind: 'kubeconfig', kubeconfig: options.kubeconfig, context: options.context }
 }
 
-export interface ClusterParts {
+interface ClusterParts {
   readonly name: string
   readonly simulated: boolean
   readonly basePaths: readonly string[]
@@ -162,7 +162,7 @@ export interface ClusterParts {
 }
 
 /** A cluster over any transport. */
-export function createCluster(parts: ClusterParts): Cluster {
+function createCluster(parts: ClusterParts): Cluster {
   const { transport } = parts
   const discovery = createDiscovery(transport, parts.clock)
   const calls = new ClusterCalls(transport, discovery)
