@@ -1,6 +1,6 @@
 import { checkRules } from './cel-rules.ts'
 import { invalidObject, type FieldError } from './field-error.ts'
-import { dropDefaultedNulls, dropNulls, applyDefaults, pruneUnknown } from './schema-pruning.ts'
+import { dropUnallowedNulls, dropNulls, applyDefaults, pruneUnknown } from './schema-pruning.ts'
 import { isObject } from './json.ts'
 import type { KubernetesObject } from './kubernetes-object.ts'
 import { validateMetadata } from './name-rules.ts'
@@ -17,7 +17,7 @@ export type FieldValidation = 'Strict' | 'Warn' | 'Ignore'
  */
 export function cleanObject(kind: ResourceKind, object: KubernetesObject): string[] {
   dropNulls(object.metadata, objectMeta)
-  if (kind.custom) dropDefaultedNulls(object, kind.schema)
+  if (kind.custom) dropUnallowedNulls(object, kind.schema)
   else dropNulls(object, kind.schema)
   const unknown = pruneUnknown(object, kind.schema)
   if (!kind.custom) refuseWrongTypes(kind, object)
@@ -25,8 +25,8 @@ export function cleanObject(kind: ResourceKind, object: KubernetesObject): strin
   return unknown
 }
 
-export function strictText(unknown: readonly string[]): string {
-  return `strict decoding error: ${unknown.map((field) => `unknown field ${JSON.stringify(field)}`).join(', ')}`
+export function strictText(faults: readonly string[]): string {
+  return `strict decoding error: ${faults.join(', ')}`
 }
 
 /** Typed kinds are decoded into their types first: what does not fit is 400, not 422. */

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { parse as parseYaml } from 'yaml'
 import { isObject, type Json } from './json.ts'
 import { parseProtobuf, protobufType } from './protobuf-body.ts'
-import { badRequest, StatusError, unsupportedMediaType } from './status-error.ts'
+import { badRequest, methodNotAllowed, StatusError, unsupportedMediaType } from './status-error.ts'
 
 export type Verb = 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | 'deletecollection'
 
@@ -61,9 +61,12 @@ function verbOf(method: string, name: string, url: URL): Verb {
       return 'patch'
     case 'DELETE':
       return name === '' ? 'deletecollection' : 'delete'
-    default:
+    case 'GET':
+    case 'HEAD':
       if (name !== '') return 'get'
       return isTrue(url.searchParams.get('watch')) ? 'watch' : 'list'
+    default:
+      throw methodNotAllowed()
   }
 }
 

@@ -185,7 +185,9 @@ export class ApiServer {
     const { request, response, url, target, user } = asked
     const virtual = findVirtual(target)
     // Everybody may ask what they may do.
-    if (virtual === undefined || virtual.verb !== 'create') this.#parts.authorizer.require(user, target)
+    if (virtual === undefined || virtual.verb !== 'create') {
+      this.#parts.authorizer.require(user, { ...target, name: authorizedName(target, url) })
+    }
     if (virtual !== undefined) {
       const body = parseBody(await readBody(request), mediaType(request))
       const { store, writer, remover } = this.#parts
@@ -274,6 +276,13 @@ export class ApiServer {
     }
     return json(version === undefined ? groupDocument(kinds, group) : resourceList(kinds, group, version))
   }
+}
+
+/** A list or watch of one name is allowed to who may see that name. */
+function authorizedName(target: RequestTarget, url: URL): string {
+  if (target.name !== '' || (target.verb !== 'list' && target.verb !== 'watch')) return target.name
+  const selector = url.searchParams.get('fieldSelector') ?? ''
+  return /(?:^|,)metadata\.name=+([^,!=]+)(?:,|$)/.exec(selector)?.[1] ?? ''
 }
 
 function findVirtual(target: RequestTarget): VirtualResource | undefined {

@@ -1,9 +1,8 @@
 import { Environment, type ParseResult } from '@marcbachmann/cel-js'
 import { forbiddenField, invalid, required, type FieldError } from './field-error.ts'
-import { isObject, type Json } from './json.ts'
+import { canonicalText, isObject, type Json } from './json.ts'
 import { isAssociative, memberSchema, type Schema, type ValidationRule } from './schema.ts'
 import { childPath } from './schema-validation.ts'
-import { canonicalText } from './json.ts'
 
 const environment = new Environment({ enableOptionalTypes: true, homogeneousAggregateLiterals: false })
   .registerVariable('self', 'dyn')
@@ -17,9 +16,9 @@ export function checkRules(value: Json, schema: Schema, live: Json | undefined):
   return hasRules(schema) ? check(value, live, schema, '') : []
 }
 
-/** Why an expression cannot be served, or undefined. */
-export function ruleProblem(rule: ValidationRule): string | undefined {
-  for (const expression of [rule.rule, rule.messageExpression]) {
+/** Why one of the expressions cannot be served, or undefined. */
+export function ruleProblem(...expressions: readonly (string | undefined)[]): string | undefined {
+  for (const expression of expressions) {
     if (expression === undefined) continue
     try {
       const checked = environment.parse(expression).check()

@@ -1,7 +1,7 @@
 import { ruleProblem } from './cel-rules.ts'
 import { forbiddenField, invalid, required, type FieldError } from './field-error.ts'
 import { isObject, textOf, type Json, type JsonObject } from './json.ts'
-import type { Schema, ValidationRule } from './schema.ts'
+import type { Schema } from './schema.ts'
 import { compilePattern } from './schema-validation.ts'
 
 /** Keywords that mean here what they mean to the API server. Every other one is refused. */
@@ -50,8 +50,7 @@ export function readSchema(value: Json | undefined, path: string): { schema: Sch
   if (!isObject(value)) return { schema: {}, errors: [required(path, 'schemas are required')] }
   const errors = checkNode(value, path, true)
   if (value['type'] !== 'object') errors.push(invalid(`${path}.type`, value['type'], 'must be object at the root'))
-  // Every keyword has been checked: what is left is a schema.
-  return { schema: value as unknown as Schema, errors }
+  return { schema: value, errors }
 }
 
 function checkNode(node: JsonObject, path: string, structural: boolean): FieldError[] {
@@ -160,8 +159,8 @@ function checkRuleList(node: JsonObject, path: string): FieldError[] {
       errors.push(required(field, 'rule is not specified'))
       continue
     }
-    // A rule's members are optional texts, and the one that is needed has been checked.
-    const problem = ruleProblem(rule as unknown as ValidationRule)
+    const expression = rule['messageExpression']
+    const problem = ruleProblem(rule['rule'], typeof expression === 'string' ? expression : undefined)
     if (problem !== undefined) errors.push(invalid(field, rule['rule'], `compilation failed: ${problem}`))
   }
   return errors

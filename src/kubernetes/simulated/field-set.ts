@@ -142,6 +142,7 @@ function stepText(step: string): string {
   if (step.startsWith('f:')) return `.${rest}`
   if (step.startsWith('v:')) return `[=${rest}]`
   if (step.startsWith('i:')) return `[${rest}]`
-  const keys = Object.entries(JSON.parse(rest))
+  const parsed: unknown = JSON.parse(rest)
+  const keys = isObject(parsed) ? Object.entries(parsed) : []
   return `[${keys.map(([key, value]) => `${key}=${JSON.stringify(value)}`).join(',')}]`
 }

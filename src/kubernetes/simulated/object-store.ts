@@ -23,14 +23,16 @@ export class ObjectStore {
   readonly #listeners = new Set<(event: StoreEvent) => void>()
   readonly #sortedKeys = new Map<string, readonly string[]>()
   readonly #journal: Journal | undefined
-  #version = firstVersion
+  #version: number
 
   constructor(journal?: Journal, entries: readonly JournalEntry[] = []) {
     this.#journal = journal
+    let last = 0
     for (const { version, resource, key, object } of entries) {
       if (object !== undefined) this.#of(resource).set(key, object)
-      this.#version = Math.max(this.#version, version)
+      last = Math.max(last, version)
     }
+    this.#version = last === 0 ? firstVersion : last
   }
 
   get version(): number {

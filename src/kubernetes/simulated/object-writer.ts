@@ -23,6 +23,8 @@ export interface WriteOptions {
   readonly subresource?: '' | 'status'
   readonly dryRun?: boolean
   readonly fieldValidation?: FieldValidation
+  /** Members that the body named twice; refused, warned about or ignored as unknown fields are. */
+  readonly duplicates?: readonly string[]
   /** Receives what the caller should be told, one `Warning` header each. */
   readonly warnings?: string[]
 }
@@ -97,11 +99,11 @@ export class ObjectWriter {
     }
     // The patch starts from a whole object: type and metadata are there unless it removed them.
     const draft = cloneJson(patched) as KubernetesObject
-    const unknown = cleanObject(kind, draft)
-    if (unknown.length > 0 && options.fieldValidation === 'Strict') {
-      throw invalidObject({ group: '', kind: '' }, '', [invalid('patch', JSON.stringify(patched), strictText(unknown))])
+    const faults = bodyFaults(cleanObject(kind, draft), options)
+    if (faults.length > 0 && options.fieldValidation === 'Strict') {
+      throw invalidObject({ group: '', kind: '' }, '', [invalid('patch', JSON.stringify(patched), strictText(faults))])
     }
-    this.#warn(unknown, options)
+    this.#warn(faults, options)
     return this.#update(kind, live, draft, options)
   }
 
@@ -161,18 +163,17 @@ export class ObjectWriter {
   }
 
   #clean(kind: ResourceKind, draft: KubernetesObject, options: WriteOptions): void {
-    const unknown = cleanObject(kind, draft)
-    if (unknown.length > 0 && options.fieldValidation === 'Strict') {
+    const faults = bodyFaults(cleanObject(kind, draft), options)
+    if (faults.length > 0 && options.fieldValidation === 'Strict') {
       throw badRequest(
-        `${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}: ${strictText(unknown)}`,
+        `${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}: ${strictText(faults)}`,
       )
     }
-    this.#warn(unknown, options)
+    this.#warn(faults, options)
   }
 
-  #warn(unknown: readonly string[], options: WriteOptions): void {
-    if (options.fieldValidation === 'Ignore') return
-    for (const field of unknown) options.warnings?.push(`unknown field ${JSON.stringify(field)}`)
+  #warn(faults: readonly string[], options: WriteOptions): void {
+    if (options.fieldValidation !== 'Ignore') options.warnings?.push(...faults)
   }
 
   /** Name, uid, times: what the server alone decides about a new object. */
@@ -247,8 +248,8 @@ export class ObjectWriter {
     if (!Array.isArray(managed) || managed.length > 0) next.metadata['managedFields'] = managed
     if (equalButTimes(live, next)) return live
     if (options.dryRun === true) return next
+    // The last finalizer is gone: watchers see the deletion and nothing before it.
     if (isTerminating(next) && isFinished(next)) {
-      this.#store.put(resourceId(kind), stored(next, kind))
       this.#store.remove(resourceId(kind), objectKey(stringMeta(next, 'namespace'), next.metadata.name))
       return next
     }
@@ -282,6 +283,13 @@ export class ObjectWriter {
       time: apiTime(this.#clock.now()),
     }
   }
+}
+
+function bodyFaults(unknown: readonly string[], { duplicates = [] }: WriteOptions): readonly string[] {
+  return [
+    ...unknown.map((field) => `unknown field ${JSON.stringify(field)}`),
+    ...duplicates.map((field) => `duplicate field ${JSON.stringify(field)}`),
+  ]
 }
 
 /** The object as one version of its kind shows it: versions differ in nothing but their name. */

@@ -2,7 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FieldValidation } from './admission.ts'
 import { mediaType, parseBody, parseText, readBody, requireObject, type RequestTarget } from './api-request.ts'
 import type { SimulatedClock } from './clock.ts'
-import { forbiddenField, invalidObject, notSupported, required } from './field-error.ts'
+import { forbiddenField, invalidObject, notSupported, required, tooLong } from './field-error.ts'
+import { findDuplicateMembers } from './duplicate-members.ts'
+import { protobufType } from './protobuf-body.ts'
 import { textOf, type Json, type JsonObject } from './json.ts'
 import { isKubernetesObject, uidOf, type KubernetesObject } from './kubernetes-object.ts'
 import type { ObjectRemover } from './object-remover.ts'
@@ -99,9 +101,9 @@ export class ResourceHandler {
   async #create(call: Call, representation: Representation): Promise<Answer> {
     const { kind, target } = call
     if (target.name !== '') throw methodNotAllowed()
-    const sent = await readObject(call)
+    const { sent, duplicates } = await readObject(call)
     checkNamespace(sent, target)
-    const options = writeOptions(call, 'create')
+    const options = { ...writeOptions(call, 'create'), duplicates }
     const created = this.#parts.writer.create(kind, target.namespace, sent, options)
     return this.#object(kind, created, representation, { status: 201, warnings: options.warnings })
   }
@@ -109,10 +111,10 @@ export class ResourceHandler {
   async #update(call: Call, representation: Representation): Promise<Answer> {
     const { kind, target } = call
     if (target.name === '') throw methodNotAllowed()
-    const sent = await readObject(call)
+    const { sent, duplicates } = await readObject(call)
     checkNamespace(sent, target)
     checkName(sent, target)
-    const options = writeOptions(call, 'update')
+    const options = { ...writeOptions(call, 'update'), duplicates }
     const updated = this.#parts.writer.replace(kind, target, sent, options)
     return this.#object(kind, updated, representation, { status: 200, warnings: options.warnings })
   }
@@ -237,9 +239,13 @@ function changed(type: string, live: KubernetesObject, patch: Json, kind: Resour
   return type === patchTypes.merge ? mergePatch(live, object) : strategicMergePatch(live, object, kind.schema)
 }
 
-async function readObject({ request, kind }: Call): Promise<KubernetesObject> {
-  const body = parseBody(await readBody(request), mediaType(request))
-  return requireKind(body, kind)
+async function readObject({ request, kind, url }: Call) {
+  const bytes = await readBody(request)
+  const type = mediaType(request)
+  const sent = requireKind(parseBody(bytes, type), kind)
+  const looked =
+    type !== protobufType && type !== 'application/yaml' && url.searchParams.get('fieldValidation') !== 'Ignore'
+  return { sent, duplicates: looked ? findDuplicateMembers(bytes.toString('utf8')) : [] }
 }
 
 function requireKind(body: Json | undefined, kind: ResourceKind): KubernetesObject {
@@ -286,6 +292,9 @@ function writeOptions({ url, request, target }: Call, verb: 'create' | 'update' 
   const validation = searchParams.get('fieldValidation') ?? ''
   if (!isFieldValidation(validation)) {
     throw invalidObject(type, '', [notSupported('fieldValidation', validation, ['', 'Ignore', 'Strict', 'Warn'])])
+  }
+  if ((searchParams.get('fieldManager') ?? '').length > 128) {
+    throw invalidObject(type, '', [tooLong('fieldManager', 128)])
   }
   const agent = request.headers['user-agent']?.split('/')[0] ?? ''
   const manager = searchParams.get('fieldManager') ?? ''

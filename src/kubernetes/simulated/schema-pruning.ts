@@ -1,4 +1,4 @@
-import { isObject, type Json, type JsonObject } from './json.ts'
+import { isObject, type Json } from './json.ts'
 import { memberSchema, untyped, type Schema } from './schema.ts'
 
 /** Removes members that the schema does not declare, and says which. Changes the value. */
@@ -49,12 +49,17 @@ export function dropNulls(value: Json, schema: Schema): void {
   }
 }
 
-/** Null for a member that cannot be null and has a default means the default. Changes the value. */
-export function dropDefaultedNulls(value: JsonObject, schema: Schema): void {
+/** Null for a declared member that cannot be null means that it is absent. Changes the value. */
+export function dropUnallowedNulls(value: Json, schema: Schema): void {
+  if (Array.isArray(value)) {
+    for (const item of value) dropUnallowedNulls(item, schema.items ?? untyped)
+    return
+  }
+  if (!isObject(value)) return
   for (const [key, member] of Object.entries(value)) {
     const declared = schema.properties?.[key]
     if (declared === undefined) continue
-    if (member === null && declared.nullable !== true && declared.default !== undefined) delete value[key]
-    else if (isObject(member)) dropDefaultedNulls(member, declared)
+    if (member === null && declared.nullable !== true) delete value[key]
+    else dropUnallowedNulls(member, declared)
   }
 }

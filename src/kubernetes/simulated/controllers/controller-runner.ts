@@ -5,6 +5,7 @@ import type { Controller, ControllerContext } from './controller.ts'
 
 /** Objects reconciled before requests get their turn again. */
 const batchSize = 100
+const retryAfterMs = 1_000
 
 /** Calls controllers for what changed and for what asked to be called again. */
 export class ControllerRunner {
@@ -79,7 +80,7 @@ export class ControllerRunner {
   #reconcile(id: string, controller: Controller, key: string): void {
     const object = this.#context.store.get(resourceId(controller), key)
     if (object === undefined) return
-    const again = controller.reconcile(object, this.#context)
+    const again = this.#attempt(controller, object)
     if (again === undefined || this.#stopped || this.#queue.has(id)) return
     const cancel = this.#context.clock.schedule(
       () => {
@@ -89,6 +90,18 @@ export class ControllerRunner {
       Math.max(1, again),
     )
     this.#timers.set(id, cancel)
+  }
+
+  /** A write that is refused (a template that no rule allows, say) is an Event and another try, never the end of it all. */
+  #attempt(controller: Controller, object: KubernetesObject): number | undefined {
+    try {
+      return controller.reconcile(object, this.#context)
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      const component = `${controller.name}-controller`
+      this.#context.recordEvent(object, { type: 'Warning', reason: 'ReconcileError', message, component })
+      return retryAfterMs
+    }
   }
 
   #elapsed(object: KubernetesObject, phase: string): number {

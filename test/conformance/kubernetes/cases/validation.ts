@@ -86,6 +86,20 @@ export const validationCases: readonly ConformanceCase[] = [
   },
   {
     area,
+    title: 'a field that the body names twice is refused when strict, with a warning otherwise',
+    async run(cluster) {
+      const twice = (): string =>
+        JSON.stringify(cluster.widget(cluster.name())).replace('{"size":1}', '{"size":1,"size":2}')
+      const strict = { body: twice(), query: { fieldValidation: 'Strict' } }
+      const status = expectFailure(await cluster.api.call('POST', cluster.widgets, strict), 400, 'BadRequest')
+      assert.match(text(status['message']), /duplicate field "spec\.size"/)
+      const warned = expectStatus(await cluster.api.call('POST', cluster.widgets, { body: twice() }), 201)
+      assert.match(warned.warnings, /duplicate field .*spec\.size/)
+      assert.equal(at(warned.body, 'spec', 'size'), 2)
+    },
+  },
+  {
+    area,
     title: 'unknown fields below an open object are kept',
     async run(cluster) {
       const created = await cluster.createWidget({ size: 1, free: { any: { thing: [1, 'two'] } } })
