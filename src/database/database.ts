@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
 import { Pool, type PoolClient, type PoolConfig } from 'pg'
+import { isDatabaseSilent } from './database-away.ts'
 import type { Tables } from './tables.ts'
 
 declare const inTransaction: unique symbol
@@ -77,8 +78,10 @@ export function createDatabase(options: DatabaseOptions): Database {
         await client.query('commit')
         return result
       } catch (error) {
-        // A connection that cannot roll back is still inside the transaction: nobody may use it again.
-        await client.query('rollback').catch((failure: Error) => (broken = failure))
+        // A connection that cannot roll back is still inside the transaction: nobody may use it again. One that said
+        // nothing will not answer this either.
+        if (error instanceof Error && isDatabaseSilent(error)) broken = error
+        else await client.query('rollback').catch((failure: Error) => (broken = failure))
         throw error
       } finally {
         client.release(broken)

@@ -1,4 +1,5 @@
 import type { Problem } from '../contract/problem.ts'
+import { isDatabaseAway } from '../database/database-away.ts'
 import { RefusedError } from '../operations/define-operation.ts'
 
 interface ProblemKind {
@@ -119,15 +120,4 @@ export function inputDetail(errors: readonly { readonly pointer: string; readonl
   if (!first) return 'The input is not valid.'
   const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : ''
   return `${first.pointer || 'The body'}: ${first.message}${more}`
-}
-
-// Connection refused, reset or timed out; and the server's own "not now": 57P0x, 53300, 08xxx.
-const awayCodes = /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|ETIMEDOUT|EPIPE|ENOENT|57P0[123]|53300|08\w{3})$/
-const awayMessages =
-  /timeout exceeded when trying to connect|Connection terminated|Query read timeout|Client has encountered a connection error/
-
-function isDatabaseAway(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  if ('code' in error && awayCodes.test(String(error.code))) return true
-  return awayMessages.test(error.message)
 }

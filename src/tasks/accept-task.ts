@@ -3,6 +3,7 @@ import canonicalize from 'canonicalize'
 import { v7 as uuidv7 } from 'uuid'
 import type { TaskOptions } from '../contract/task.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
+import { isDatabaseAway, isDatabaseSilent } from '../database/database-away.ts'
 import { type Database, isTenantId } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Operation } from '../operations/define-operation.ts'
@@ -65,8 +66,10 @@ export function createTaskAcceptor(options: TaskAcceptorOptions): TaskAcceptor {
     while (inFlight < groupsInFlight && waiting.length > 0) {
       const group = waiting.splice(0, groupSize)
       inFlight++
-      void settleGroup(options, group).finally(() => {
+      void settleGroup(options, group).then((silent) => {
         inFlight--
+        // Behind a database that says nothing each would wait its turn for the same end.
+        if (silent) for (const one of waiting.splice(0)) one.reject(silent)
         dispatch()
       })
     }
@@ -81,7 +84,8 @@ export function createTaskAcceptor(options: TaskAcceptorOptions): TaskAcceptor {
   }
 }
 
-async function settleGroup(options: TaskAcceptorOptions, group: readonly Waiting[]): Promise<void> {
+/** Returns the error where the database did not answer at all. */
+async function settleGroup(options: TaskAcceptorOptions, group: readonly Waiting[]): Promise<unknown> {
   try {
     const outcomes = await acceptGroup(
       options,
@@ -89,12 +93,23 @@ async function settleGroup(options: TaskAcceptorOptions, group: readonly Waiting
     )
     group.forEach((one, i) => one.resolve(outcomes[i] ?? missingOutcome()))
   } catch (error) {
+    if (isDatabaseAway(error)) {
+      // The commit may have happened: to try again here could refuse a caller because of their own task.
+      for (const one of group) one.reject(error)
+      return isDatabaseSilent(error) ? error : undefined
+    }
     if (group.length === 1) {
       await settleAlone(options, group[0], error)
-      return
+      return undefined
     }
-    for (const one of group) await settleGroup(options, [one])
+    let silent: unknown
+    for (const one of group) {
+      if (silent) one.reject(silent)
+      else silent = await settleGroup(options, [one])
+    }
+    return silent
   }
+  return undefined
 }
 
 // 23505: a lost race on a key (the next look finds who won) · 40P01: a deadlock between two groups.
