@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
-import { createServer as createSocketServer, type Server as SocketServer, type Socket } from 'node:net'
+import type { Server as SocketServer, Socket } from 'node:net'
 import { mediaType, parseBody, parseTarget, readBody, type RequestTarget } from './api-request.ts'
 import type { Authorizer, User } from './authorization.ts'
 import type { Certificate } from './certificate.ts'
@@ -65,7 +65,8 @@ export class ApiServer {
   #downUntil = 0
   #requests = 0
 
-  constructor(parts: ServerParts) {
+  /** Takes over a server that listens already. */
+  constructor(parts: ServerParts, listener: SocketServer) {
     this.#parts = parts
     this.#openApi = new OpenApi(parts.kinds)
     const serve = (request: IncomingMessage, response: ServerResponse): void => void this.#serve(request, response)
@@ -73,7 +74,8 @@ export class ApiServer {
     this.#secure = createHttpsServer({ cert: parts.certificate.certificate, key: parts.certificate.key }, serve)
     // Longer than any client keeps an idle connection: a request never meets a socket that is just closing.
     for (const server of [this.#plain, this.#secure]) server.keepAliveTimeout = 120_000
-    this.#listener = createSocketServer((socket) => this.#accept(socket))
+    this.#listener = listener
+    listener.on('connection', (socket: Socket) => this.#accept(socket))
   }
 
   get requestCount(): number {
@@ -82,18 +84,6 @@ export class ApiServer {
 
   get watches(): ReadonlySet<WatchStream> {
     return this.#watches
-  }
-
-  async listen(host: string, port: number): Promise<number> {
-    await new Promise<void>((resolve, reject) => {
-      this.#listener.once('error', reject)
-      this.#listener.listen(port, host, () => {
-        this.#listener.off('error', reject)
-        resolve()
-      })
-    })
-    const address = this.#listener.address()
-    return typeof address === 'object' && address !== null ? address.port : port
   }
 
   /** Ends the watches of a resource that is no longer served. */

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -18,6 +19,16 @@ async function start(options: SimulatedClusterOptions = {}): Promise<{ cluster: 
   const cluster = await startSimulatedCluster(options)
   running.push(cluster)
   return { cluster, api: new ApiClient(cluster.kubeconfig()) }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  return typeof address === 'object' && address !== null ? address.port : 0
 }
 
 function configMap(name: string, data: Record<string, string> = {}) {
@@ -131,8 +142,18 @@ describe('a cluster with a data folder', () => {
     await expect(startSimulatedCluster({ dataDir })).rejects.toMatchObject({ code: 'port_taken' })
     expect(statSync(join(dataDir, 'cluster.json')).mode & 0o077).toBe(0)
     expect(statSync(join(dataDir, 'journal.jsonl')).mode & 0o077).toBe(0)
-    const { api } = { api: new ApiClient(first.cluster.kubeconfig()) }
-    expect((await api.call('GET', configMaps)).status).toBe(200)
+  })
+
+  test('a second start on its folder leaves the first one and its data alone', async () => {
+    const first = await start({ dataDir })
+    await expect(startSimulatedCluster({ dataDir })).rejects.toMatchObject({ code: 'port_taken' })
+    await expect(startSimulatedCluster({ dataDir, port: await freePort() })).rejects.toMatchObject({
+      code: 'folder_in_use',
+    })
+    expect((await first.api.call('POST', configMaps, { body: configMap('later') })).status).toBe(201)
+    await first.cluster.stop()
+    const second = await start({ dataDir, port: await freePort() })
+    expect((await second.api.call('GET', `${configMaps}/later`)).status).toBe(200)
   })
 })
 

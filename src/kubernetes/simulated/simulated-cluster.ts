@@ -1,3 +1,4 @@
+import type { Server } from 'node:net'
 import { stringify } from 'yaml'
 import { ApiServer } from './api-server.ts'
 import { Authorizer, type SimulatedRule, type SimulatedToken } from './authorization.ts'
@@ -12,6 +13,7 @@ import { GarbageCollector } from './controllers/garbage-collector.ts'
 import { Faults, type ActiveFault, type ControllerFault, type FaultInjector, type FaultMatch } from './faults.ts'
 import { CrdRegistrar } from './crd-registrar.ts'
 import { Journal } from './journal.ts'
+import { openListener, portOf, refuseSecondStart } from './listener.ts'
 import { ObjectRemover } from './object-remover.ts'
 import { ObjectStore } from './object-store.ts'
 import { ObjectWriter } from './object-writer.ts'
@@ -20,6 +22,8 @@ import { ResourceHandler } from './resource-handler.ts'
 import { KindRegistry } from './resource-kind.ts'
 import { WatchCache } from './watch-cache.ts'
 
+export { DamagedJournalError } from './journal.ts'
+export { FolderInUseError, PortTakenError } from './listener.ts'
 export type {
   ActiveFault,
   ControllerFault,
@@ -76,22 +80,10 @@ export interface SimulatedCluster {
   stop(): Promise<void>
 }
 
-/** Somebody else listens where the cluster wants to. */
-export class PortTakenError extends Error {
-  readonly code = 'port_taken'
-
-  constructor(host: string, port: number, options?: ErrorOptions) {
-    super(
-      `The simulated cluster cannot listen on ${host}:${port}: the port is taken. Stop what uses it (perhaps another start on the same data folder), or give another port.`,
-      options,
-    )
-    this.name = 'PortTakenError'
-  }
-}
-
 /**
  * Starts an HTTP server that speaks the Kubernetes API conventions, with small controllers behind it.
- * What it does not support it refuses with a 4xx Status. Throws PortTakenError and DamagedJournalError.
+ * What it does not support it refuses with a 4xx Status. Throws PortTakenError,
+ * FolderInUseError and DamagedJournalError.
  */
 export async function startSimulatedCluster(options: SimulatedClusterOptions = {}): Promise<SimulatedCluster> {
   const host = options.host ?? '127.0.0.1'
@@ -99,18 +91,17 @@ export async function startSimulatedCluster(options: SimulatedClusterOptions = {
   const identity = readIdentity(options.dataDir, host, clock.now())
   const tokens = options.tokens ?? [{ token: identity.token, user: 'simulated-admin', groups: ['system:masters'] }]
   const token = tokens.find(({ rules }) => rules === undefined)?.token ?? tokens[0]?.token ?? ''
-  const cluster = assemble({ options, tokens, clock, identity })
   const wanted = options.port ?? identity.port ?? 0
-  let port: number
+  if (options.dataDir !== undefined) await refuseSecondStart(options.dataDir, identity, { host, port: wanted })
+  const listener = await openListener(host, wanted)
+  let cluster: Assembled
   try {
-    port = await cluster.server.listen(host, wanted)
+    cluster = assemble({ options, tokens, clock, identity, listener })
   } catch (error) {
-    cluster.store.close()
-    if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') {
-      throw new PortTakenError(host, wanted, { cause: error })
-    }
+    listener.close()
     throw error
   }
+  const port = portOf(listener)
   if (options.dataDir !== undefined) writeIdentity(options.dataDir, { ...identity, port })
   const running = cluster.startControllers()
   let stopping: Promise<void> | undefined
@@ -155,11 +146,13 @@ function assemble({
   tokens,
   clock,
   identity,
+  listener,
 }: {
   readonly options: SimulatedClusterOptions
   readonly tokens: readonly SimulatedToken[]
   readonly clock: SimulatedClock
   readonly identity: ClusterIdentity
+  readonly listener: Server
 }): Assembled {
   const opened = options.dataDir === undefined ? undefined : Journal.open(options.dataDir)
   const store = new ObjectStore(opened?.journal, opened?.entries)
@@ -174,7 +167,7 @@ function assemble({
   const remover = new ObjectRemover(store, clock)
   const random = seededRandom(options.seed ?? 1)
   let runner: ControllerRunner | undefined
-  const server: ApiServer = new ApiServer({
+  const serverParts = {
     kinds,
     store,
     cache,
@@ -186,7 +179,8 @@ function assemble({
     certificate: identity.certificate,
     watch: { bookmarkMs: options.bookmarkMs ?? 60_000, watchList: options.watchList ?? true, random, clock },
     faults: () => faults,
-  })
+  }
+  const server = new ApiServer(serverParts, listener)
   const faults: Faults = new Faults(
     {
       watches: () => server.watches,
