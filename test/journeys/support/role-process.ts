@@ -7,7 +7,7 @@ const [options = '{}'] = process.argv.slice(2)
 const sluice = await startSluice({
   ...JSON.parse(options),
   port: 0,
-  logger: createPinoLogger({ level: 'warn', destination: process.stderr }),
+  logger: createPinoLogger({ level: 'info', destination: process.stderr }),
 })
 process.stdout.write(`ready on ${sluice.url}\n`)
 const stop = () => void sluice.stop().then(() => process.exit(0))
