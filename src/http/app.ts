@@ -96,6 +96,7 @@ function answerProblems(app: App, services: Services): void {
       })
     }
     if (problem.status === 503) void reply.header('retry-after', '2')
+    if (problem.status === 429) void reply.header('retry-after', '60')
     if (problem.status === 401) void reply.header('www-authenticate', 'Bearer')
     return reply.status(problem.status).type('application/problem+json').serializer(JSON.stringify).send(problem)
   })

@@ -15,6 +15,9 @@ export function taskLinks(taskUuid: string): Task['links'] {
   return { self, cancel: `${self}/cancel`, events: `${self}/events` }
 }
 
+/** The ticket of a task has the task's UUID. */
+export const ticketLink = (ticketUuid: string): string => `${basePath}/approvals/${toWireId('ticket', ticketUuid)}`
+
 /** A row of the projection as it travels. */
 export function toTask(row: TaskRow): Task {
   const done = isTerminal(row.status)
@@ -46,6 +49,6 @@ export function toTask(row: TaskRow): Task {
     created_at: row.created_at.toISOString(),
     started_at: row.started_at?.toISOString() ?? null,
     completed_at: row.completed_at?.toISOString() ?? null,
-    links: taskLinks(row.task_id),
+    links: { ...taskLinks(row.task_id), ...(row.ticket_id && { ticket: ticketLink(row.ticket_id) }) },
   }
 }

@@ -1,0 +1,119 @@
+import { sql } from 'kysely'
+import type { Verdict } from '../approvals/policy.ts'
+import type { ActivePolicy } from '../approvals/policy-store.ts'
+import { closeTicket, keepTicket, lockTicket, rebindTicket, type TicketRow } from '../approvals/ticket.sql.ts'
+import { toWireId } from '../contract/ids.ts'
+import type { Database, Transaction } from '../database/database.ts'
+import type { SignalSender } from '../database/signals.ts'
+import type { Queue } from '../queue/queue.ts'
+import type { RequestPayload } from './accept-tasks.sql.ts'
+import { appendNote } from './append-note.ts'
+import { appendEvent } from './cancel-task.ts'
+import { problem, readTask } from './decide-ticket.ts'
+import { toFacts } from './gate.ts'
+import { releaseTask } from './release-task.ts'
+import type { TaskRow } from './task-view.ts'
+
+export interface ReevaluateOptions {
+  readonly database: Database
+  readonly queue: Queue
+  readonly signals: SignalSender
+  active(): ActivePolicy
+}
+
+const actor = 'policy'
+
+/**
+ * Judges open tickets that were opened, or last judged, under an older policy: same rule → kept; another rule that asks
+ * → bound to it, decisions dropped; denied → REJECTED; allowed → the job is inserted. Returns how many there were.
+ */
+export async function reevaluateTickets(options: ReevaluateOptions): Promise<number> {
+  const { version } = options.active()
+  const stale = await options.database.transaction({ role: 'sluice_feed' }, (tx) => listStale(tx, version))
+  for (const { ticketId, tenant } of stale) {
+    const woken = await options.database.transaction({ role: 'sluice_api', tenant }, (tx) =>
+      reevaluate(options, tx, ticketId),
+    )
+    options.signals.send('events', ...(woken ? [woken] : []))
+  }
+  return stale.length
+}
+
+async function listStale(tx: Transaction, version: number): Promise<{ ticketId: string; tenant: string }[]> {
+  const { rows } = await sql<{ ticketId: string; tenant: string }>`
+    select ticket_id as "ticketId", tenant_id as tenant from sluice.tickets
+    where state = 'open' and policy_version < ${version}::int order by ticket_id limit 500`.execute(tx)
+  return rows
+}
+
+async function reevaluate(
+  options: ReevaluateOptions,
+  tx: Transaction,
+  ticketId: string,
+): Promise<TaskRow['class'] | undefined> {
+  const { policy, version } = options.active()
+  const ticket = await lockTicket(tx, ticketId)
+  if (!ticket || ticket.state !== 'open' || ticket.policy_version >= version) return undefined
+  const task = await readTask(tx, ticket.task_id)
+  const request = await readRequest(tx, task)
+  const environment = policy.environmentOf(request.placement ?? undefined)
+  const source = {
+    operation: task.operation,
+    tenant: task.tenant_id,
+    actor: task.requested_by,
+    environment,
+    now: new Date(),
+  }
+  const verdict = policy.evaluate(toFacts(source, request, task.target !== null))
+  const data = {
+    ticket: toWireId('ticket', ticketId),
+    rule: verdict.rule,
+    policy_version: version,
+    explain: verdict.explain,
+  }
+  switch (verdict.outcome) {
+    case 'approval':
+      if (verdict.ruleDigest === ticket.rule_digest) await keepTicket(tx, ticketId, version)
+      else await rebind(tx, { ticket, verdict, version, data })
+      return undefined
+    case 'deny': {
+      await closeTicket(tx, ticketId, { state: 'rejected', by: actor })
+      const error = problem('rejected', 'Rejected', `The policy denies it now: ${verdict.reason}`)
+      await appendEvent(tx, { taskId: task.task_id, type: 'task.rejected', actor, data: { ...data, error } })
+      return undefined
+    }
+    case 'allow':
+      await closeTicket(tx, ticketId, { state: 'approved', by: actor })
+      await appendEvent(tx, {
+        taskId: task.task_id,
+        type: 'task.approved',
+        actor,
+        data: { ...data, ...(task.start_at && { start_at: task.start_at.toISOString() }) },
+      })
+      await releaseTask(tx, options.queue, task)
+      return task.class
+  }
+}
+
+interface Rebinding {
+  readonly ticket: TicketRow
+  readonly verdict: Extract<Verdict, { outcome: 'approval' }>
+  readonly version: number
+  readonly data: Record<string, unknown>
+}
+
+async function rebind(tx: Transaction, { ticket, verdict, version, data }: Rebinding): Promise<void> {
+  await rebindTicket(tx, ticket.ticket_id, { verdict, version })
+  await appendNote(tx, { type: 'ticket.changed', actor, data: { ...data, task: toWireId('task', ticket.task_id) } })
+}
+
+async function readRequest(tx: Transaction, task: TaskRow): Promise<RequestPayload> {
+  const { payload } = await tx
+    .selectFrom('domain_events')
+    .select('payload')
+    .where('task_id', '=', task.task_id)
+    .where('type', '=', 'task.requested')
+    .executeTakeFirstOrThrow()
+  // Written by `accept_tasks` from this very type.
+  return payload as unknown as RequestPayload
+}
