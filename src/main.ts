@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { createPolicyStore } from './approvals/policy-store.ts'
 import { createDatabase, type Database } from './database/database.ts'
 import { pendingMigrations } from './database/run-migrations.ts'
 import { createSignalListener, createSignalSender } from './database/signals.ts'
@@ -21,6 +22,8 @@ import type { Logger } from './platform/logger.ts'
 import { migrate } from './queue/migrate.ts'
 import { createPgBossQueue } from './queue/pg-boss-queue.ts'
 import { createTaskAcceptor } from './tasks/accept-task.ts'
+import { createGate } from './tasks/gate.ts'
+import { createTicketUpkeep } from './tasks/reevaluate-tickets.ts'
 import { createWorker } from './worker/worker.ts'
 
 export interface StartOptions {
@@ -44,6 +47,8 @@ export interface StartOptions {
   readonly devTokens?: Readonly<Record<DevelopmentPrincipal, string>>
   readonly oneTimeCode?: string
   readonly operations?: readonly Operation[]
+  /** YAML file of the policy, read again when it changes. Without one the last policy of the database holds. */
+  readonly policyFile?: string
   readonly logger: Logger
 }
 
@@ -98,12 +103,15 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
           ...(options.slots !== undefined && { slots: options.slots }),
         })
 
+  const upkeep = createTicketUpkeep({ ...parts, active: parts.policies.active, logger })
   const stop = async (): Promise<void> => {
     phase = 'stopping'
     // Streams first: a reader that never hangs up would hold the server open.
     await feed.stop()
     await app?.close()
     await worker?.stop()
+    await upkeep.stop()
+    await parts.policies.stop()
     await hub.stop()
     await clusters.stop()
     await signals.stop()
@@ -115,9 +123,11 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     const url = app ? await listen(app, options) : ''
     await migrate(options.databaseUrl)
     phase = 'starting'
+    if (app) await parts.policies.start()
     await listener.start()
     await queue.start()
     if (app) await feed.start()
+    if (app) upkeep.start()
     await worker?.start()
     phase = 'ready'
     let stopped: Promise<void> | undefined
@@ -155,15 +165,21 @@ function assemble(options: StartOptions) {
           },
         ],
   )
+  const policies = createPolicyStore({
+    database,
+    logger,
+    ...(options.policyFile !== undefined && { file: options.policyFile }),
+  })
   return {
     database,
     queue,
+    policies,
     signals,
     listener,
     clusters,
     hub: createWatchHub({ cluster: clusters.get, logger }),
     feed: createFeed({ pool: database.pool, listener, logger }),
-    acceptor: createTaskAcceptor({ database, queue, signals }),
+    acceptor: createTaskAcceptor({ database, queue, signals, gate: createGate({ active: policies.active }) }),
     operations: createOperationRegistry([...builtInOperations, ...(options.operations ?? [])]),
   }
 }

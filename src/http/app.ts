@@ -8,10 +8,12 @@ import { serveConsole } from './console.ts'
 import { registerOpenApi } from './openapi.ts'
 import { HttpProblem, toProblem } from './problems.ts'
 import { accountRoutes } from './routes/account.ts'
+import { approvalRoutes } from './routes/approvals.ts'
 import { healthRoutes } from './routes/health.ts'
 import { liveRoutes } from './routes/live.ts'
 import { operationRoutes } from './routes/operations.ts'
 import { resourceRoutes } from './routes/resources.ts'
+import { policyRoutes } from './routes/policies.ts'
 import { taskRoutes } from './routes/tasks.ts'
 import type { Services } from './services.ts'
 
@@ -50,6 +52,8 @@ export async function createApp(options: AppOptions): Promise<App> {
       taskRoutes(api, services)
       operationRoutes(api, services)
       resourceRoutes(api, services)
+      approvalRoutes(api, services)
+      policyRoutes(api, services)
       liveRoutes(api, services)
     },
     { prefix: '/api/v1' },

@@ -1,3 +1,4 @@
+import type { PolicyStore } from '../approvals/policy-store.ts'
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Identity } from '../identity/principal.ts'
@@ -17,6 +18,7 @@ export interface Services {
   readonly acceptor: TaskAcceptor
   readonly operations: OperationRegistry
   readonly identity: Identity
+  readonly policies: PolicyStore
   readonly feed: Feed
   readonly hub: WatchHub
   readonly logger: Logger

@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { actionOf, type Placement, type Policy, type PolicyFacts, type Verdict } from '../approvals/policy.ts'
 import type { ActivePolicy } from '../approvals/policy-store.ts'
-import type { Transaction } from '../database/database.ts'
+import type { Database, Transaction } from '../database/database.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { AcceptRequest } from './accept-task.ts'
 import type { AcceptRow, RequestPayload } from './accept-tasks.sql.ts'
@@ -96,6 +96,30 @@ function withTicket(row: AcceptRow, { verdict, policy, version, request }: Ticke
   }
 }
 
+export interface AskedRequest {
+  readonly operation: Operation
+  readonly input: unknown
+  readonly tenant: string
+  readonly person: { readonly name: string; readonly roles: readonly string[]; readonly groups?: readonly string[] }
+}
+
+/** What the policy would make of a request, without asking for it. */
+export async function explainRequest(
+  database: Database,
+  { policy }: ActivePolicy,
+  { operation, input, tenant, person }: AskedRequest,
+): Promise<{ readonly verdict: Verdict; readonly environment: string }> {
+  const target = operation.target?.(input) ?? null
+  const placements = await database.transaction({ role: 'sluice_api', tenant }, (tx) =>
+    readPlacements(tx, [{ tenant, target }]),
+  )
+  const { environment } = locate(policy, operation, { input, target, found: placements.get(0) })
+  const requester = { roles: person.roles, groups: person.groups ?? [] }
+  const source = { operation: operation.type, tenant, actor: person.name, environment, now: new Date() }
+  const asked = { input, cluster: operation.cluster?.(input) ?? null, requester }
+  return { verdict: policy.evaluate(toFacts(source, asked, target !== null)), environment }
+}
+
 interface Located {
   readonly placement: Placement | null
   readonly environment: string
@@ -179,7 +203,10 @@ function confirmationProblem(
   return `Deleting in ${environment} needs the name once more: send "task": { "confirm_name": "${name}" }.`
 }
 
-async function readPlacements(tx: Transaction, rows: readonly AcceptRow[]): Promise<Map<number, FoundPlacement>> {
+async function readPlacements(
+  tx: Transaction,
+  rows: readonly Pick<AcceptRow, 'tenant' | 'target'>[],
+): Promise<Map<number, FoundPlacement>> {
   const targets = rows.flatMap(({ tenant, target }, idx) => (target === null ? [] : [{ idx, tenant, target }]))
   if (targets.length === 0) return new Map()
   const { rows: found } = await sql<{ idx: number; placement: Placement | null }>`

@@ -5,6 +5,7 @@ import { closeTicket, keepTicket, lockTicket, rebindTicket, type TicketRow } fro
 import { toWireId } from '../contract/ids.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
+import type { Logger } from '../platform/logger.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { RequestPayload } from './accept-tasks.sql.ts'
 import { appendNote } from './append-note.ts'
@@ -22,6 +23,30 @@ export interface ReevaluateOptions {
 }
 
 const actor = 'policy'
+
+/** Judges open tickets again while the process runs: soon after each change of the policy. */
+export function createTicketUpkeep(
+  options: ReevaluateOptions & { readonly logger: Logger; readonly everyMs?: number },
+) {
+  let underWay: Promise<unknown> | undefined
+  let timer: NodeJS.Timeout | undefined
+  const look = (): void => {
+    underWay ??= reevaluateTickets(options)
+      .catch((error: unknown) => options.logger.warn('open tickets could not be judged again; trying again', { error }))
+      .finally(() => {
+        underWay = undefined
+      })
+  }
+  return {
+    start: (): void => {
+      timer = setInterval(look, options.everyMs ?? 2_000)
+    },
+    stop: async (): Promise<void> => {
+      clearInterval(timer)
+      await underWay
+    },
+  }
+}
 
 /**
  * Judges open tickets that were opened, or last judged, under an older policy: same rule → kept; another rule that asks

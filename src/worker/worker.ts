@@ -5,6 +5,7 @@ import type { WatchHub } from '../kubernetes/watch-hub.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Queue, WorkHandle } from '../queue/queue.ts'
+import { expireTickets } from '../tasks/expire-tickets.ts'
 import { endDeadLetters } from './dead-letter.ts'
 import { finishWaits } from './finish-wait.ts'
 import { endCancelled, endOverdue, tidy } from './housekeeping.ts'
@@ -132,6 +133,7 @@ export function createWorker(options: WorkerOptions): Worker {
       background.every(overdueScanMs, 'overdue', () => endOverdue(housekeeping))
       background.every(recordScanMs, 'records', records.look)
       background.every(recordWriteMs, 'observations', records.flush)
+      background.every(overdueScanMs, 'tickets', () => expireTickets(housekeeping))
       background.every(tidyMs, 'tidy', () => tidy(housekeeping))
     },
     stop: async (drainMs = 20_000) => {
