@@ -19,6 +19,7 @@ export interface SluiceOptions {
   readonly databaseUrl: string
   readonly poolMax: number
   readonly slots: number
+  readonly policyFile?: string
   /** A path. */
   readonly kubeconfig: string
   readonly context: string | undefined
@@ -97,6 +98,7 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       poolMax,
       slots,
       dataDir,
+      ...(options.policyFile !== undefined && { policyFile: options.policyFile }),
       databaseUrl,
       logger: parts.logger,
       kubeconfig: kubeconfigPath,

@@ -82,6 +82,14 @@ export const ticketListQuerySchema = z.strictObject({
   page_token: z.string().max(64).optional(),
 })
 
+/** What a client may ask for. */
+export type TicketFilter = {
+  readonly state?: (typeof ticketStates)[number] | undefined
+  readonly mine?: boolean | undefined
+  readonly page_size?: number | undefined
+  readonly page_token?: string | undefined
+}
+
 const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'is not a SHA-256 in hexadecimal')
 const said = {
   comment: z.string().max(2_000).optional(),
