@@ -153,8 +153,8 @@ export function createClient(options: ClientOptions): SluiceClient {
     waitForTask: (taskId, waitOptions = {}) => waitForTask(exchange, backoff, { ...waitOptions, taskId }),
     operations: async ({ signal } = {}) =>
       (await exchange.request(operationPageSchema, { path: '/operations', signal })).items,
-    listTickets: (filter = {}, { signal } = {}) =>
-      exchange.request(ticketPageSchema, { path: '/approvals', query: filter, signal }),
+    listTickets: ({ mine, ...filter } = {}, { signal } = {}) =>
+      exchange.request(ticketPageSchema, { path: '/approvals', query: { ...filter, mine: mine?.toString() }, signal }),
     getTicket: (ticketId, { signal } = {}) =>
       exchange.request(ticketDetailSchema, { path: ticketPath(ticketId), signal }),
     approveTicket: (ticketId, said, { signal } = {}) =>

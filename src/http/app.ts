@@ -13,6 +13,7 @@ import { healthRoutes } from './routes/health.ts'
 import { liveRoutes } from './routes/live.ts'
 import { operationRoutes } from './routes/operations.ts'
 import { resourceRoutes } from './routes/resources.ts'
+import { notificationRoutes } from './routes/notifications.ts'
 import { policyRoutes } from './routes/policies.ts'
 import { taskRoutes } from './routes/tasks.ts'
 import type { Services } from './services.ts'
@@ -54,6 +55,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       resourceRoutes(api, services)
       approvalRoutes(api, services)
       policyRoutes(api, services)
+      notificationRoutes(api, services)
       liveRoutes(api, services)
     },
     { prefix: '/api/v1' },

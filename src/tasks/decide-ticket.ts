@@ -117,11 +117,13 @@ async function approve(options: DecideTicketOptions, tx: Transaction, approval: 
   const isLast = stage + 1 >= stages.length
   if (!complete || !isLast) {
     if (complete) await enterStage(tx, ticketId, stage + 1)
+    const next = complete ? stages[stage + 1] : undefined
     const data = {
       ticket: toWireId('ticket', ticketId),
       task: toWireId('task', taskId),
       stage: stages[stage]?.name,
       ...said(decision),
+      ...(next && { notify: deciders(next), requesters: [task.requested_by, ...task.joined_by] }),
     }
     await appendNote(tx, { type: 'ticket.approved', actor: decision.person.name, data })
     return { task, released: false }
@@ -145,6 +147,12 @@ async function approve(options: DecideTicketOptions, tx: Transaction, approval: 
 class JoinedMeanwhileError extends Error {
   readonly code = 'SL001'
 }
+
+/** Whom to tell that a stage waits for them. */
+export const deciders = ({ roles, groups }: Stage): string[] => [
+  ...roles.map((role) => `role:${role}`),
+  ...groups.map((group) => `group:${group}`),
+]
 
 function countApprovals(given: readonly DecisionRow[], stage: number, task: TaskRow): number {
   return given.filter((one) => one.stage === stage && one.decision === 'approve' && !isRequester(task, one.principal))

@@ -1,7 +1,14 @@
 import { sql } from 'kysely'
 import type { Verdict } from '../approvals/policy.ts'
 import type { ActivePolicy } from '../approvals/policy-store.ts'
-import { closeTicket, keepTicket, lockTicket, rebindTicket, type TicketRow } from '../approvals/ticket.sql.ts'
+import {
+  closeTicket,
+  keepTicket,
+  lockTicket,
+  readDecisions,
+  rebindTicket,
+  type TicketRow,
+} from '../approvals/ticket.sql.ts'
 import { toWireId } from '../contract/ids.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
@@ -10,7 +17,7 @@ import type { Queue } from '../queue/queue.ts'
 import type { RequestPayload } from './accept-tasks.sql.ts'
 import { appendNote } from './append-note.ts'
 import { appendEvent } from './cancel-task.ts'
-import { problem, readTask } from './decide-ticket.ts'
+import { deciders, problem, readTask } from './decide-ticket.ts'
 import { toFacts } from './gate.ts'
 import { releaseTask } from './release-task.ts'
 import type { TaskRow } from './task-view.ts'
@@ -128,8 +135,16 @@ interface Rebinding {
 }
 
 async function rebind(tx: Transaction, { ticket, verdict, version, data }: Rebinding): Promise<void> {
+  const dropped = await readDecisions(tx, ticket.ticket_id)
   await rebindTicket(tx, ticket.ticket_id, { verdict, version })
-  await appendNote(tx, { type: 'ticket.changed', actor, data: { ...data, task: toWireId('task', ticket.task_id) } })
+  const [first] = verdict.stages
+  const people = [ticket.requested_by, ...dropped.map(({ principal }) => principal)]
+  const notify = [...people.map((name) => `principal:${name}`), ...(first ? deciders(first) : [])]
+  await appendNote(tx, {
+    type: 'ticket.changed',
+    actor,
+    data: { ...data, task: toWireId('task', ticket.task_id), notify },
+  })
 }
 
 async function readRequest(tx: Transaction, task: TaskRow): Promise<RequestPayload> {
