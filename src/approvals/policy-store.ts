@@ -1,22 +1,14 @@
 import { readFile } from 'node:fs/promises'
-import { sql } from 'kysely'
 import type { Database } from '../database/database.ts'
 import type { Logger } from '../platform/logger.ts'
 import { defaultPolicy } from './default-policy.ts'
+import { insertPolicy, type NewVersion, type PolicyVersion, selectPolicies } from './policies.sql.ts'
 import { compilePolicy, type Policy } from './policy.ts'
 
 export interface ActivePolicy {
   readonly policy: Policy
   /** Grows with each change; the history keeps them all. */
   readonly version: number
-}
-
-export interface PolicyVersion {
-  readonly version: number
-  readonly digest: string
-  readonly source: string
-  readonly loaded_by: string
-  readonly loaded_at: Date
 }
 
 /**
@@ -87,10 +79,9 @@ export function createPolicyStore(options: PolicyStoreOptions): PolicyStore {
       if (file === undefined) await writeFirst(database)
       else await readSource()
       await readActive()
-      timer = setInterval(
-        () => look().catch((error: unknown) => logger.warn('the policy could not be read; trying again', { error })),
-        options.pollMs ?? 2_000,
-      )
+      timer = setInterval(() => {
+        look().catch((error: unknown) => logger.warn('the policy could not be read; trying again', { error }))
+      }, options.pollMs ?? 2_000)
     },
     look,
     stop: async () => {
@@ -100,20 +91,8 @@ export function createPolicyStore(options: PolicyStoreOptions): PolicyStore {
   }
 }
 
-interface NewVersion {
-  readonly digest: string
-  readonly source: string
-  readonly loadedBy: string
-}
-
-function writeVersion(database: Database, { digest, source, loadedBy }: NewVersion): Promise<void> {
-  return database.transaction({ role: 'sluice_api' }, async (tx) => {
-    // Processes that start together bring the same file: one of them writes it.
-    await sql`select pg_advisory_xact_lock(hashtextextended('sluice.policies', 0))`.execute(tx)
-    await sql`insert into sluice.policies (digest, source, loaded_by)
-      select ${digest}, ${source}, ${loadedBy}
-      where ${digest} is distinct from (select digest from sluice.policies order by version desc limit 1)`.execute(tx)
-  })
+function writeVersion(database: Database, version: NewVersion): Promise<void> {
+  return database.transaction({ role: 'sluice_api' }, (tx) => insertPolicy(tx, version))
 }
 
 async function writeFirst(database: Database): Promise<void> {
@@ -124,7 +103,5 @@ async function writeFirst(database: Database): Promise<void> {
 }
 
 function readHistory(database: Database, limit: number): Promise<PolicyVersion[]> {
-  return database.transaction({ role: 'sluice_api' }, (tx) =>
-    tx.selectFrom('policies').selectAll().orderBy('version', 'desc').limit(limit).execute(),
-  )
+  return database.transaction({ role: 'sluice_api' }, (tx) => selectPolicies(tx, limit))
 }

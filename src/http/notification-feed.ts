@@ -1,5 +1,6 @@
 import type { Notification } from '../contract/notification.ts'
-import { listNewNotifications, type Reader } from '../notifications/inbox.ts'
+import { listNewNotifications } from '../notifications/inbox.ts'
+import type { Reader } from '../notifications/inbox.sql.ts'
 import type { Services } from './services.ts'
 
 export interface NotificationSubscription {

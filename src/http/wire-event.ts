@@ -46,6 +46,14 @@ export function toNotificationEvent(tenant: string, notification: Notification):
     time: at,
     datacontenttype: 'application/json',
     cursor: seq,
-    data: { id, seq, type, task_id: taskId, actor: String(data['actor'] ?? ''), at, data: { ...notification } },
+    data: {
+      id,
+      seq,
+      type,
+      task_id: taskId,
+      actor: typeof data['actor'] === 'string' ? data['actor'] : '',
+      at,
+      data: { ...notification },
+    },
   }
 }

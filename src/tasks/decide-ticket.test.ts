@@ -4,7 +4,6 @@ import { noop } from '../../test/helpers/core.ts'
 import { type GovernedCore, startGovernedCore } from '../../test/helpers/governed-core.ts'
 import { TicketRefusedError } from '../approvals/ticket-refused-error.ts'
 import { defineOperation, completed } from '../operations/define-operation.ts'
-import { anyOperation } from '../operations/registry.ts'
 import { z } from 'zod'
 import type { AcceptRequest } from './accept-task.ts'
 import { cancelTask } from './cancel-task.ts'
@@ -211,35 +210,31 @@ describe('a new policy judges what is open', () => {
 })
 
 describe('the gate', () => {
-  const deletion = anyOperation(
-    defineOperation({
-      type: 'thing.delete',
-      title: 'Delete',
-      input: z.strictObject({ name: z.string() }),
-      class: 'short',
-      target: ({ name }) => `default:test/Thing//${name}`,
-      perform: async () => completed({}),
-    }),
-  )
+  const deletion = defineOperation({
+    type: 'thing.delete',
+    title: 'Delete',
+    input: z.strictObject({ name: z.string() }),
+    class: 'short',
+    target: ({ name }) => `default:test/Thing//${name}`,
+    perform: async () => completed({}),
+  })
   const prod = `  - { name: prod, when: 'environment == "prod"', approval: {} }`
-  const creation = anyOperation(
-    defineOperation({
-      type: 'thing.create',
-      title: 'Create',
-      input: z.strictObject({ name: z.string(), organization: z.string() }),
-      class: 'short',
-      target: ({ name }) => `default:test/Thing//${name}`,
-      organization: ({ organization }) => organization,
-      perform: async () => completed({}),
-    }),
-  )
+  const creation = defineOperation({
+    type: 'thing.create',
+    title: 'Create',
+    input: z.strictObject({ name: z.string(), organization: z.string() }),
+    class: 'short',
+    target: ({ name }) => `default:test/Thing//${name}`,
+    organization: ({ organization }) => organization,
+    perform: async () => completed({}),
+  })
   const environments = 'environments: [{ environment: prod, organizations: [prod] }]'
 
   async function record(taskId: string, name: string) {
     await core.database.pool.query(
-      `insert into sluice.resources (tenant_id, cluster, api_version, kind, name, state, task_id)
-       values ('default', 'default', 'test/v1', 'Thing', $1, 'present', $2)`,
-      [name, taskId],
+      `insert into sluice.resources (tenant_id, cluster, api_version, kind, name, target, state, task_id)
+       values ('default', 'default', 'test/v1', 'Thing', $1, $3, 'present', $2)`,
+      [name, taskId, `default:test/Thing//${name}`],
     )
   }
 

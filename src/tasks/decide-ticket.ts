@@ -14,10 +14,10 @@ import { toWireId } from '../contract/ids.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Queue } from '../queue/queue.ts'
-import { appendEvent } from './cancel-task.ts'
-import { appendNote } from './append-note.ts'
+import { appendEvent, appendNote } from './append-event.sql.ts'
 import { releaseTask } from './release-task.ts'
 import type { TaskRow } from './task-view.ts'
+import { readTask } from './ticket-dossier.sql.ts'
 
 export interface DecideTicketOptions {
   readonly database: Database
@@ -248,8 +248,4 @@ function end(tx: Transaction, { ticket, type, decision, error }: End): Promise<v
 /** What a task that a decision ended says in the place of a result. */
 export function problem(code: 'cancelled' | 'rejected' | 'expired', title: string, detail: string) {
   return { type: `https://sluice.dev/errors/${code}`, title, status: 409, detail, code, retryable: false }
-}
-
-export function readTask(tx: Transaction, taskId: string): Promise<TaskRow> {
-  return tx.selectFrom('tasks').selectAll().where('task_id', '=', taskId).executeTakeFirstOrThrow()
 }

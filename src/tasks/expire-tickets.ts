@@ -1,9 +1,9 @@
-import { sql } from 'kysely'
 import { closeTicket, lockTicket } from '../approvals/ticket.sql.ts'
 import { toWireId } from '../contract/ids.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import { problem } from './decide-ticket.ts'
+import { appendExpired, listOverdueTickets } from './due-tickets.sql.ts'
 
 export interface ExpireTicketsOptions {
   readonly database: Database
@@ -25,22 +25,12 @@ export async function expireTickets(options: ExpireTicketsOptions): Promise<numb
   return expired
 }
 
-async function listOverdueTickets(tx: Transaction): Promise<string[]> {
-  const { rows } = await sql<{ ticket_id: string }>`
-    select ticket_id from sluice.tickets where state = 'open' and expires_at <= clock_timestamp()
-    order by expires_at limit 500`.execute(tx)
-  return rows.map((row) => row.ticket_id)
-}
-
 async function expire(tx: Transaction, ticketId: string, workerId: string): Promise<boolean> {
   const ticket = await lockTicket(tx, ticketId)
   if (!ticket || ticket.state !== 'open' || !ticket.overdue) return false
   await closeTicket(tx, ticketId, { state: 'expired', by: workerId })
   const error = problem('expired', 'Expired', `Nobody decided by ${ticket.expires_at.toISOString()}. Ask again.`)
   const payload = { ticket: toWireId('ticket', ticketId), rule: ticket.rule, error }
-  await sql`insert into sluice.domain_events (task_id, tenant_id, type, actor, payload)
-    values (${ticket.task_id}::uuid, ${ticket.tenant_id}, 'task.expired', ${workerId}, ${JSON.stringify(payload)}::jsonb)`.execute(
-    tx,
-  )
+  await appendExpired(tx, ticket, { actor: workerId, payload })
   return true
 }

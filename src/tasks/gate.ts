@@ -1,10 +1,10 @@
-import { sql } from 'kysely'
 import { actionOf, type Placement, type Policy, type PolicyFacts, type Verdict } from '../approvals/policy.ts'
 import type { ActivePolicy } from '../approvals/policy-store.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { AcceptRequest } from './accept-task.ts'
 import type { AcceptRow, RequestPayload } from './accept-tasks.sql.ts'
+import { type FoundPlacement, readPlacements } from './target-placements.sql.ts'
 
 export interface GatedRequest {
   readonly request: AcceptRequest
@@ -125,11 +125,6 @@ interface Located {
   readonly environment: string
 }
 
-export interface FoundPlacement {
-  /** Null: there is a record, and nobody knows any more where it was placed. */
-  readonly placement: Placement | null
-}
-
 /**
  * Where a change happens. What is made goes where configuration puts it; what exists is where its record says,
  * whatever the request says; where neither is known the strictest environment's rules hold.
@@ -201,15 +196,4 @@ function confirmationProblem(
   const name = row.target.slice(row.target.lastIndexOf('/') + 1)
   if (request.options.confirm_name === name) return undefined
   return `Deleting in ${environment} needs the name once more: send "task": { "confirm_name": "${name}" }.`
-}
-
-async function readPlacements(
-  tx: Transaction,
-  rows: readonly Pick<AcceptRow, 'tenant' | 'target'>[],
-): Promise<Map<number, FoundPlacement>> {
-  const targets = rows.flatMap(({ tenant, target }, idx) => (target === null ? [] : [{ idx, tenant, target }]))
-  if (targets.length === 0) return new Map()
-  const { rows: found } = await sql<{ idx: number; placement: Placement | null }>`
-    select idx, placement from sluice.target_placements(${JSON.stringify(targets)}::jsonb)`.execute(tx)
-  return new Map(found.map(({ idx, placement }) => [idx, { placement }]))
 }

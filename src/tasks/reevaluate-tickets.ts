@@ -1,4 +1,3 @@
-import { sql } from 'kysely'
 import type { Verdict } from '../approvals/policy.ts'
 import type { ActivePolicy } from '../approvals/policy-store.ts'
 import {
@@ -14,10 +13,10 @@ import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Queue } from '../queue/queue.ts'
-import type { RequestPayload } from './accept-tasks.sql.ts'
-import { appendNote } from './append-note.ts'
-import { appendEvent } from './cancel-task.ts'
-import { deciders, problem, readTask } from './decide-ticket.ts'
+import { appendEvent, appendNote } from './append-event.sql.ts'
+import { deciders, problem } from './decide-ticket.ts'
+import { listStaleTickets } from './due-tickets.sql.ts'
+import { readRequest, readTask } from './ticket-dossier.sql.ts'
 import { toFacts } from './gate.ts'
 import { releaseTask } from './release-task.ts'
 import type { TaskRow } from './task-view.ts'
@@ -61,7 +60,7 @@ export function createTicketUpkeep(
  */
 export async function reevaluateTickets(options: ReevaluateOptions): Promise<number> {
   const { version } = options.active()
-  const stale = await options.database.transaction({ role: 'sluice_feed' }, (tx) => listStale(tx, version))
+  const stale = await options.database.transaction({ role: 'sluice_feed' }, (tx) => listStaleTickets(tx, version))
   for (const { ticketId, tenant } of stale) {
     const woken = await options.database.transaction({ role: 'sluice_api', tenant }, (tx) =>
       reevaluate(options, tx, ticketId),
@@ -69,13 +68,6 @@ export async function reevaluateTickets(options: ReevaluateOptions): Promise<num
     options.signals.send('events', ...(woken ? [woken] : []))
   }
   return stale.length
-}
-
-async function listStale(tx: Transaction, version: number): Promise<{ ticketId: string; tenant: string }[]> {
-  const { rows } = await sql<{ ticketId: string; tenant: string }>`
-    select ticket_id as "ticketId", tenant_id as tenant from sluice.tickets
-    where state = 'open' and policy_version < ${version}::int order by ticket_id limit 500`.execute(tx)
-  return rows
 }
 
 async function reevaluate(
@@ -145,15 +137,4 @@ async function rebind(tx: Transaction, { ticket, verdict, version, data }: Rebin
     actor,
     data: { ...data, task: toWireId('task', ticket.task_id), notify },
   })
-}
-
-async function readRequest(tx: Transaction, task: TaskRow): Promise<RequestPayload> {
-  const { payload } = await tx
-    .selectFrom('domain_events')
-    .select('payload')
-    .where('task_id', '=', task.task_id)
-    .where('type', '=', 'task.requested')
-    .executeTakeFirstOrThrow()
-  // Written by `accept_tasks` from this very type.
-  return payload as unknown as RequestPayload
 }

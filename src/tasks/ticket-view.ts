@@ -1,89 +1,29 @@
-import { sql } from 'kysely'
 import { describeStage } from '../approvals/policy.ts'
-import { type DecisionRow, type TicketRow } from '../approvals/ticket.sql.ts'
 import type { Ticket } from '../contract/approval.ts'
 import { toWireId } from '../contract/ids.ts'
-import type { Database, Transaction } from '../database/database.ts'
-import type { TicketState } from '../database/tables.ts'
-import type { RequestPayload } from './accept-tasks.sql.ts'
+import type { Database } from '../database/database.ts'
 import { isRequester, type TicketDecision, whyNot } from './decide-ticket.ts'
+import {
+  readDossiers,
+  selectTickets,
+  selectTicketsById,
+  type TicketDossier,
+  type TicketQuery,
+} from './ticket-dossier.sql.ts'
 import { taskLinks, type TaskRow, ticketLink } from './task-view.ts'
-
-/** A ticket with everything that it is about. */
-export interface TicketDossier {
-  readonly ticket: TicketRow
-  readonly task: TaskRow
-  readonly request: RequestPayload
-  /** Dropped ones too, oldest first. */
-  readonly decisions: readonly DecisionRow[]
-}
 
 export function findTicket(database: Database, tenant: string, ticketId: string): Promise<TicketDossier | undefined> {
   return database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
-    const tickets = await tx.selectFrom('tickets').selectAll().where('ticket_id', '=', ticketId).execute()
-    const [dossier] = await complete(tx, tickets)
+    const [dossier] = await readDossiers(tx, await selectTicketsById(tx, [ticketId]))
     return dossier
   })
 }
 
-export interface TicketQuery {
-  readonly tenant: string
-  readonly state: TicketState
-  readonly person: TicketDecision['person']
-  /** What the person asked for; else, of the open ones, what they may decide, and all of the closed ones. */
-  readonly mine: boolean
-  readonly after?: string | undefined
-  readonly limit: number
-}
-
 /** Oldest first. */
 export function listTickets(database: Database, query: TicketQuery): Promise<TicketDossier[]> {
-  const { tenant, state, person, mine, after, limit } = query
-  const { name, roles, groups = [] } = person
-  return database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
-    const { rows } = await sql<TicketRow>`
-      select k.* from sluice.tickets k join sluice.tasks t using (task_id)
-      where k.tenant_id = ${tenant} and k.state = ${state} and (${after ?? null}::uuid is null or k.ticket_id > ${after ?? null}::uuid)
-        and case when ${mine} then k.requested_by = ${name}
-          when k.state = 'open' then k.requested_by <> ${name} and not ${name} = any(t.joined_by)
-            and ((k.stages->k.stage->'roles') ?| ${roles}::text[] or (k.stages->k.stage->'groups') ?| ${groups}::text[])
-          else true end
-      order by k.ticket_id limit ${limit}`.execute(tx)
-    return complete(tx, rows)
-  })
-}
-
-async function complete(tx: Transaction, tickets: readonly TicketRow[]): Promise<TicketDossier[]> {
-  if (tickets.length === 0) return []
-  const taskIds = tickets.map((ticket) => ticket.task_id)
-  const ticketIds = tickets.map((ticket) => ticket.ticket_id)
-  const tasks = await tx.selectFrom('tasks').selectAll().where('task_id', 'in', taskIds).execute()
-  const requests = await tx
-    .selectFrom('domain_events')
-    .select(['task_id', 'payload'])
-    .where('task_id', 'in', taskIds)
-    .where('type', '=', 'task.requested')
-    .execute()
-  const decisions = await tx
-    .selectFrom('decisions')
-    .selectAll()
-    .where('ticket_id', 'in', ticketIds)
-    .orderBy('decision_id')
-    .execute()
-  return tickets.flatMap((ticket) => {
-    const task = tasks.find(({ task_id }) => task_id === ticket.task_id)
-    const request = requests.find(({ task_id }) => task_id === ticket.task_id)
-    if (!task || !request) return []
-    return [
-      {
-        ticket,
-        task,
-        // Written by `accept_tasks` from this very type.
-        request: request.payload as unknown as RequestPayload,
-        decisions: decisions.filter(({ ticket_id }) => ticket_id === ticket.ticket_id),
-      },
-    ]
-  })
+  return database.transaction({ role: 'sluice_api', tenant: query.tenant }, async (tx) =>
+    readDossiers(tx, await selectTickets(tx, query)),
+  )
 }
 
 /** As it travels, for one person. */
@@ -167,10 +107,7 @@ export async function explainTickets(
   const ids = tasks.flatMap((task) => (task.status === 'AWAITING_APPROVAL' && task.ticket_id ? [task.ticket_id] : []))
   if (ids.length === 0) return new Map()
   const dossiers = await database.transaction({ role: 'sluice_api', tenant }, async (tx) =>
-    complete(
-      tx,
-      await tx.selectFrom('tickets').selectAll().where('ticket_id', 'in', ids).where('state', '=', 'open').execute(),
-    ),
+    readDossiers(tx, await selectTicketsById(tx, ids)),
   )
   return new Map(dossiers.map((dossier) => [dossier.task.task_id, describeNeed(dossier)]))
 }

@@ -8,6 +8,7 @@ import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
 import type { GovernedCore } from './governed-core.ts'
 
 // Answers are whatever the test expects of them; a wrong expectation fails it.
+// oxlint-disable-next-line typescript/no-explicit-any
 type Answer = Record<string, any>
 
 export interface TestApi {
@@ -41,10 +42,10 @@ export async function startTestApi(core: GovernedCore, operations: readonly Oper
     operations: createOperationRegistry(operations),
     feed,
     logger,
-    cluster: (name) => {
+    cluster: (_tenant, name) => {
       throw new Error(`there is no cluster ${name} here`)
     },
-    hasCluster: () => true,
+    clusterNames: () => ['default'],
     ready: () => true,
     notReady: async () => [],
   }
@@ -65,7 +66,7 @@ export async function startTestApi(core: GovernedCore, operations: readonly Oper
       return {
         status: response.statusCode,
         headers: response.headers,
-        body: response.body === '' ? {} : (response.json() as Answer),
+        body: response.body === '' ? {} : response.json<Answer>(),
       }
     },
     stop: async () => {

@@ -54,8 +54,7 @@ create table sluice.decisions (
 );
 create unique index decisions_once on sluice.decisions (ticket_id, principal) where dropped_at is null;
 
--- Where the worker's records say that a target is: finds it without knowing the version of its API.
-create index resources_by_target on sluice.resources (tenant_id, cluster, kind, namespace, name);
+create index resources_by_target on sluice.resources (tenant_id, target);
 
 -- Where targets (`cluster:group/Kind/namespace/name`) that exist were placed when they were made. Rows bring their own
 -- tenant, as in accept_tasks. A target without a record has no row; one whose request is no longer in the log has null.
@@ -64,11 +63,7 @@ language sql stable security definer set search_path = sluice, pg_catalog set en
   select x.idx, (select nullif(e.payload->'placement', 'null') from domain_events e
       where e.task_id = r.task_id and e.type = 'task.requested' limit 1)
   from jsonb_to_recordset(targets) as x (idx int, tenant text, target text)
-  cross join lateral (select split_part(x.target, ':', 1) as cluster,
-    string_to_array(substr(x.target, strpos(x.target, ':') + 1), '/') as part) p
-  join resources r on r.tenant_id = x.tenant and r.cluster = p.cluster and r.kind = p.part[2]
-    and r.namespace = p.part[3] and r.name = p.part[4] and r.state = 'present'
-    and case when strpos(r.api_version, '/') = 0 then '' else split_part(r.api_version, '/', 1) end = p.part[1]
+  join resources r on r.tenant_id = x.tenant and r.target = x.target and r.state = 'present'
 $$;
 
 -- Opens the ticket of a request in the transaction that accepts it. Null when opened; otherwise whose limit is reached.

@@ -6,34 +6,29 @@ import { type TestApi, startTestApi } from '../../../test/helpers/api.ts'
 import { type GovernedCore, startGovernedCore } from '../../../test/helpers/governed-core.ts'
 import { defaultPolicy } from '../../approvals/default-policy.ts'
 import { completed, defineOperation } from '../../operations/define-operation.ts'
-import { anyOperation } from '../../operations/registry.ts'
 
 const input = z.strictObject({ name: z.string(), organization: z.string() })
-const thing = anyOperation(
-  defineOperation({
-    type: 'thing.create',
-    title: 'Create a thing',
-    route: { method: 'POST', path: '/things' },
-    input,
-    class: 'short',
-    uniqueKey: ({ name }) => name,
-    target: ({ name }) => `default:test/Thing//${name}`,
-    organization: ({ organization }) => organization,
-    perform: async () => completed({}),
-    dryRun: async (_context, { name }) => ({ diff: `+ ${name}`, warnings: [] }),
-  }),
-)
-const thingDelete = anyOperation(
-  defineOperation({
-    type: 'thing.delete',
-    title: 'Delete a thing',
-    route: { method: 'DELETE', path: '/things/:name' },
-    input: z.strictObject({ name: z.string() }),
-    class: 'short',
-    target: ({ name }) => `default:test/Thing//${name}`,
-    perform: async () => completed({}),
-  }),
-)
+const thing = defineOperation({
+  type: 'thing.create',
+  title: 'Create a thing',
+  route: { method: 'POST', path: '/things' },
+  input,
+  class: 'short',
+  uniqueKey: ({ name }) => name,
+  target: ({ name }) => `default:test/Thing//${name}`,
+  organization: ({ organization }) => organization,
+  perform: async () => completed({}),
+  dryRun: async (_context, { name }) => ({ diff: `+ ${name}`, warnings: [] }),
+})
+const thingDelete = defineOperation({
+  type: 'thing.delete',
+  title: 'Delete a thing',
+  route: { method: 'DELETE', path: '/things/:name' },
+  input: z.strictObject({ name: z.string() }),
+  class: 'short',
+  target: ({ name }) => `default:test/Thing//${name}`,
+  perform: async () => completed({}),
+})
 
 let core: GovernedCore
 let api: TestApi

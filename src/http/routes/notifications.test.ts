@@ -192,6 +192,7 @@ describe('live', () => {
         headers: { authorization: `Bearer ${api.tokens.approver}` },
       })
       // Whatever arrives; a wrong expectation fails the test.
+      // oxlint-disable-next-line typescript/no-explicit-any
       const messages: any[] = []
       socket.on('message', (data) => messages.push(JSON.parse(String(data))))
       await new Promise((resolve) => socket.once('open', resolve))

@@ -7,10 +7,10 @@ import {
   listNotifications,
   markAllRead,
   markRead,
-  type Reader,
   readMuted,
   writeMuted,
 } from '../../notifications/inbox.ts'
+import type { Reader } from '../../notifications/inbox.sql.ts'
 import type { App } from '../app.ts'
 import { callerOf } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
@@ -58,8 +58,8 @@ export function notificationRoutes(app: App, { database }: Services): void {
     async (request, reply) => {
       const { notification } = request.params
       const id = fromWireId('notification', notification)
-      const marked = id === undefined ? 0 : await markRead(database, readerOf(request), [id])
-      if (marked === 0) throw new HttpProblem('not_found', { detail: `There is no notification ${notification}.` })
+      const marked = id !== undefined && (await markRead(database, readerOf(request), id))
+      if (!marked) throw new HttpProblem('not_found', { detail: `There is no notification ${notification}.` })
       return reply.status(204).send(null)
     },
   )
