@@ -16,6 +16,7 @@ import { connectClusters } from './kubernetes/clusters.ts'
 import { diagnose } from './kubernetes/diagnose.ts'
 import { createWatchHub } from './kubernetes/watch-hub.ts'
 import { createFeed } from './live/feed.ts'
+import { createSecretBox } from './notifications/secret-box.ts'
 import type { Operation } from './operations/define-operation.ts'
 import { builtInOperations, createOperationRegistry } from './operations/registry.ts'
 import type { Logger } from './platform/logger.ts'
@@ -49,6 +50,8 @@ export interface StartOptions {
   readonly operations?: readonly Operation[]
   /** YAML file of the policy, read again when it changes. Without one the last policy of the database holds. */
   readonly policyFile?: string
+  /** 32 bytes: seals the secrets of webhooks. The same for all processes of a database; without it there are none. */
+  readonly secretKey?: Buffer
   readonly logger: Logger
 }
 
@@ -174,6 +177,7 @@ function assemble(options: StartOptions) {
     database,
     queue,
     policies,
+    secrets: options.secretKey && createSecretBox(options.secretKey),
     signals,
     listener,
     clusters,

@@ -16,6 +16,7 @@ import { resourceRoutes } from './routes/resources.ts'
 import { notificationRoutes } from './routes/notifications.ts'
 import { policyRoutes } from './routes/policies.ts'
 import { taskRoutes } from './routes/tasks.ts'
+import { webhookRoutes } from './routes/webhooks.ts'
 import type { Services } from './services.ts'
 
 /** Our Fastify, with types that flow from the zod schemas of each route. */
@@ -56,6 +57,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       approvalRoutes(api, services)
       policyRoutes(api, services)
       notificationRoutes(api, services)
+      webhookRoutes(api, services)
       liveRoutes(api, services)
     },
     { prefix: '/api/v1' },

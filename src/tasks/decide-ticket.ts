@@ -11,10 +11,11 @@ import {
   type TicketRow,
 } from '../approvals/ticket.sql.ts'
 import { toWireId } from '../contract/ids.ts'
+import { appendNote } from '../database/append-note.sql.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Queue } from '../queue/queue.ts'
-import { appendEvent, appendNote } from './append-event.sql.ts'
+import { appendEvent } from './append-event.sql.ts'
 import { releaseTask } from './release-task.ts'
 import type { TaskRow } from './task-view.ts'
 import { readTask } from './ticket-dossier.sql.ts'

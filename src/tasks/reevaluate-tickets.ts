@@ -9,11 +9,12 @@ import {
   type TicketRow,
 } from '../approvals/ticket.sql.ts'
 import { toWireId } from '../contract/ids.ts'
+import { appendNote } from '../database/append-note.sql.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Queue } from '../queue/queue.ts'
-import { appendEvent, appendNote } from './append-event.sql.ts'
+import { appendEvent } from './append-event.sql.ts'
 import { deciders, problem } from './decide-ticket.ts'
 import { listStaleTickets } from './due-tickets.sql.ts'
 import { readRequest, readTask } from './ticket-dossier.sql.ts'

@@ -2,6 +2,8 @@ import type { Database } from '../database/database.ts'
 import type { SignalListener, SignalSender } from '../database/signals.ts'
 import type { Cluster, KubernetesObject } from '../kubernetes/cluster.ts'
 import type { WatchHub } from '../kubernetes/watch-hub.ts'
+import { deliver, dispatchNotifications, endAbandonedDeliveries } from '../notifications/deliver.ts'
+import type { SecretBox } from '../notifications/secret-box.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Queue, WorkHandle } from '../queue/queue.ts'
@@ -32,6 +34,8 @@ export interface WorkerOptions {
   /** Milliseconds that a handler gets to end after its signal fired. @default 5_000 */
   readonly graceMs?: number
   readonly random?: () => number
+  /** Opens the secrets of webhooks. Without it messages to them fail, and are tried again. */
+  readonly secrets?: SecretBox | undefined
   /** What a tenant calls by this name. */
   cluster(tenant: string, name: string): Cluster
   /** What the hub calls the same. */
@@ -119,9 +123,18 @@ export function createWorker(options: WorkerOptions): Worker {
         finishWaits({ ...options, lookMs: 15_000 }, jobs),
       )
       const dead = await queue.work('sluice-dead', { workers: 1, batchSize: 10 }, (jobs) =>
-        endDeadLetters(options, jobs),
+        endAbandonedDeliveries(options, jobs).then(() => endDeadLetters(options, jobs)),
       )
-      handles.push(short, long, finish, dead)
+      const messages = await queue.work('sluice-deliver', { workers: 4, batchSize: 1 }, (jobs) =>
+        deliver({ ...options, secrets: options.secrets, random: options.random ?? Math.random }, jobs),
+      )
+      handles.push(short, long, finish, dead, messages)
+      options.listener.on('deliver', messages.wake)
+      const dispatch = async () => {
+        if ((await dispatchNotifications(options)) > 0) signals.send('deliver')
+      }
+      options.listener.on('events', () => background.run('dispatch', dispatch))
+      background.every(scanMs, 'dispatch', dispatch)
       options.listener.on('short', short.wake)
       options.listener.on('long', long.wake)
       options.listener.on('finish', finish.wake)

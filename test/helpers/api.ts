@@ -3,6 +3,7 @@ import type { Services } from '../../src/http/services.ts'
 import { createDevelopmentIdentity, type DevelopmentPrincipal } from '../../src/identity/development-identity.ts'
 import { createFeed } from '../../src/live/feed.ts'
 import type { Operation } from '../../src/operations/define-operation.ts'
+import { createSecretBox } from '../../src/notifications/secret-box.ts'
 import { createOperationRegistry } from '../../src/operations/registry.ts'
 import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
 import type { GovernedCore } from './governed-core.ts'
@@ -26,7 +27,11 @@ export interface TestApi {
 }
 
 /** The HTTP API over a governed core, asked without a socket; no worker. */
-export async function startTestApi(core: GovernedCore, operations: readonly Operation[]): Promise<TestApi> {
+export async function startTestApi(
+  core: GovernedCore,
+  operations: readonly Operation[],
+  options: Pick<Services, 'mayReach'> = {},
+): Promise<TestApi> {
   const letters = { requester: 'r', approver: 'a', admin: 'm' } as const
   const tokens = {
     requester: letters.requester.repeat(43),
@@ -38,8 +43,10 @@ export async function startTestApi(core: GovernedCore, operations: readonly Oper
   await feed.start()
   const services: Services = {
     ...core,
+    ...options,
     identity: createDevelopmentIdentity({ tokens }),
     operations: createOperationRegistry(operations),
+    secrets: createSecretBox(Buffer.alloc(32, 7)),
     feed,
     logger,
     cluster: (_tenant, name) => {
