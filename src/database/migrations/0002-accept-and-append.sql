@@ -43,8 +43,8 @@ begin
     end if;
 
     -- Policy said no, after the look at the key: the first answer to a key stays its answer.
-    if r.payload->>'refused' is not null then
-      outcome := r.payload->>'refused';
+    if r.payload->>'refused' = 'denied' then
+      outcome := 'denied';
       return next;
       continue;
     end if;
@@ -75,6 +75,10 @@ begin
       end if;
     end if;
 
+    -- The name typed again is asked for last: what is in the way anyhow is told first.
+    if outcome = 'accepted' and r.payload ? 'refused' then
+      outcome := r.payload->>'refused';
+    end if;
     if outcome = 'accepted' and r.payload ? 'ticket' then
       full_for := open_ticket(r.tenant, r.task_id, r.actor, r.payload);
       if full_for is not null then
