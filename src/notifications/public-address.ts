@@ -56,7 +56,7 @@ export interface Address {
 
 export type Resolve = (hostname: string) => Promise<readonly Address[]>
 
-const resolveByDns: Resolve = (hostname) => dnsLookup(hostname, { all: true, verbatim: true })
+const resolveByDns: Resolve = (hostname) => dnsLookup(hostname, { all: true, order: 'verbatim' })
 
 /** Reads a webhook's URL. @throws RefusedAddressError where it is no https URL of a public host, as far as one can see */
 export function parseWebhookUrl(text: string, mayReach: (address: string) => boolean = isPublicAddress): URL {

@@ -1,6 +1,7 @@
 import { createApp, type App } from '../../src/http/app.ts'
 import type { Services } from '../../src/http/services.ts'
 import { createDevelopmentIdentity, type DevelopmentPrincipal } from '../../src/identity/development-identity.ts'
+import { createWatchHub } from '../../src/kubernetes/watch-hub.ts'
 import { createFeed } from '../../src/live/feed.ts'
 import type { Operation } from '../../src/operations/define-operation.ts'
 import { createSecretBox } from '../../src/notifications/secret-box.ts'
@@ -41,6 +42,10 @@ export async function startTestApi(
   const logger = createMemoryLogger()
   const feed = createFeed({ pool: core.database.pool, listener: core.listener, logger, pollMs: 50 })
   await feed.start()
+  const noCluster = (_tenant: string, name: string): never => {
+    throw new Error(`there is no cluster ${name} here`)
+  }
+  const hub = createWatchHub({ cluster: (name) => noCluster('', name), logger })
   const services: Services = {
     ...core,
     ...options,
@@ -49,9 +54,9 @@ export async function startTestApi(
     secrets: createSecretBox(Buffer.alloc(32, 7)),
     feed,
     logger,
-    cluster: (_tenant, name) => {
-      throw new Error(`there is no cluster ${name} here`)
-    },
+    hub,
+    cluster: noCluster,
+    clusterKey: (_tenant, name) => name,
     clusterNames: () => ['default'],
     ready: () => true,
     notReady: async () => [],
@@ -79,6 +84,7 @@ export async function startTestApi(
     stop: async () => {
       await feed.stop()
       await app.close()
+      await hub.stop()
     },
   }
 }
