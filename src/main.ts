@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { createPolicyStore } from './approvals/policy-store.ts'
 import { createDatabase, type Database } from './database/database.ts'
 import { pendingMigrations } from './database/run-migrations.ts'
 import { createSignalListener, createSignalSender } from './database/signals.ts'
@@ -15,12 +16,15 @@ import { connectClusters } from './kubernetes/clusters.ts'
 import { diagnose } from './kubernetes/diagnose.ts'
 import { createWatchHub } from './kubernetes/watch-hub.ts'
 import { createFeed } from './live/feed.ts'
+import { createSecretBox } from './notifications/secret-box.ts'
 import type { Operation } from './operations/define-operation.ts'
 import { builtInOperations, createOperationRegistry } from './operations/registry.ts'
 import type { Logger } from './platform/logger.ts'
 import { migrate } from './queue/migrate.ts'
 import { createPgBossQueue } from './queue/pg-boss-queue.ts'
 import { createTaskAcceptor } from './tasks/accept-task.ts'
+import { createGate } from './tasks/gate.ts'
+import { createTicketUpkeep } from './tasks/reevaluate-tickets.ts'
 import { createWorker } from './worker/worker.ts'
 
 export interface StartOptions {
@@ -44,6 +48,10 @@ export interface StartOptions {
   readonly devTokens?: Readonly<Record<DevelopmentPrincipal, string>>
   readonly oneTimeCode?: string
   readonly operations?: readonly Operation[]
+  /** YAML file of the policy, read again when it changes. Without one the last policy of the database holds. */
+  readonly policyFile?: string
+  /** 32 bytes: seals the secrets of webhooks. The same for all processes of a database; without it there are none. */
+  readonly secretKey?: Buffer
   readonly logger: Logger
 }
 
@@ -98,12 +106,15 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
           ...(options.slots !== undefined && { slots: options.slots }),
         })
 
+  const upkeep = createTicketUpkeep({ ...parts, active: parts.policies.active, logger })
   const stop = async (): Promise<void> => {
     phase = 'stopping'
     // Streams first: a reader that never hangs up would hold the server open.
     await feed.stop()
     await app?.close()
     await worker?.stop()
+    await upkeep.stop()
+    await parts.policies.stop()
     await hub.stop()
     await clusters.stop()
     await signals.stop()
@@ -115,9 +126,11 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     const url = app ? await listen(app, options) : ''
     await migrate(options.databaseUrl)
     phase = 'starting'
+    if (app) await parts.policies.start()
     await listener.start()
     await queue.start()
     if (app) await feed.start()
+    if (app) upkeep.start()
     await worker?.start()
     phase = 'ready'
     let stopped: Promise<void> | undefined
@@ -155,15 +168,22 @@ function assemble(options: StartOptions) {
           },
         ],
   )
+  const policies = createPolicyStore({
+    database,
+    logger,
+    ...(options.policyFile !== undefined && { file: options.policyFile }),
+  })
   return {
     database,
     queue,
+    policies,
+    secrets: options.secretKey && createSecretBox(options.secretKey),
     signals,
     listener,
     clusters,
     hub: createWatchHub({ cluster: clusters.get, logger }),
     feed: createFeed({ pool: database.pool, listener, logger }),
-    acceptor: createTaskAcceptor({ database, queue, signals }),
+    acceptor: createTaskAcceptor({ database, queue, signals, gate: createGate({ active: policies.active }) }),
     operations: createOperationRegistry([...builtInOperations, ...(options.operations ?? [])]),
   }
 }

@@ -1,7 +1,9 @@
 import type { Command } from 'commander'
+import { addApprovalsCommand } from './approvals.ts'
 import { addConsoleCommand } from './console.ts'
 import { addOperationsCommand } from './operations.ts'
 import { InterruptedError, type Terminal, type TextOutput } from './output.ts'
+import { addPolicyCommand } from './policy.ts'
 import { addSubmitCommand } from './submit.ts'
 import { addTasksCommand } from './tasks.ts'
 
@@ -9,6 +11,8 @@ import { addTasksCommand } from './tasks.ts'
 export function addClientCommands(program: Command, terminal: Terminal = processTerminal()): void {
   addSubmitCommand(program, terminal)
   addTasksCommand(program, terminal)
+  addApprovalsCommand(program, terminal)
+  addPolicyCommand(program, terminal)
   addOperationsCommand(program, terminal)
   addConsoleCommand(program, terminal)
 }

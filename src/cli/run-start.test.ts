@@ -88,6 +88,7 @@ describe('Ctrl-C', () => {
       'embedded-postgres.json',
       'postgres',
       'postgres.log',
+      'secret.key',
       'simulated-cluster',
       'simulated-cluster.kubeconfig',
     ])

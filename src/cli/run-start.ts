@@ -9,6 +9,7 @@ import { checkCanListen, describeListenError } from './listen-check.ts'
 import { openSimulatedCluster } from './open-simulated-cluster.ts'
 import type { OpenSimulatedCluster, StartSimulatedCluster } from './open-simulated-cluster.ts'
 import { describeReady } from './ready-lines.ts'
+import { findSecretKey } from './secret-key.ts'
 import type { Role, StartOptions } from './start-options.ts'
 
 /** What the composition root is given. */
@@ -19,6 +20,8 @@ export interface SluiceOptions {
   readonly databaseUrl: string
   readonly poolMax: number
   readonly slots: number
+  readonly policyFile?: string
+  readonly secretKey?: Buffer
   /** A path. */
   readonly kubeconfig: string
   readonly context: string | undefined
@@ -89,6 +92,8 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
   const devTokens = develops ? await keepDevelopmentTokens(options.dataDir) : undefined
   const oneTimeCode = develops ? randomBytes(32).toString('base64url') : undefined
   const { role, host, port, poolMax, slots, dataDir } = options
+  const embedded = options.databaseUrl === undefined
+  const secretKey = await findSecretKey({ dataDir, embedded }, process.env['SLUICE_SECRET_KEY'])
   const sluice = await parts
     .startSluice({
       role,
@@ -97,6 +102,8 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       poolMax,
       slots,
       dataDir,
+      ...(options.policyFile !== undefined && { policyFile: options.policyFile }),
+      ...(secretKey !== undefined && { secretKey }),
       databaseUrl,
       logger: parts.logger,
       kubeconfig: kubeconfigPath,

@@ -14,6 +14,7 @@ export interface StartFlags {
   readonly context?: string
   readonly poolMax?: string
   readonly slots?: string
+  readonly policy?: string
 }
 
 /** What `sluice start` was asked for, complete and valid. */
@@ -30,6 +31,8 @@ export interface StartOptions {
   readonly kubeconfig: { readonly path: string; readonly context?: string } | undefined
   readonly poolMax: number
   readonly slots: number
+  /** Absolute path of the policy's YAML. */
+  readonly policyFile?: string
   /** Whether only this machine can reach the API. */
   readonly loopback: boolean
 }
@@ -61,6 +64,7 @@ export function parseStartOptions(flags: StartFlags, env: NodeJS.ProcessEnv): St
     kubeconfig: parseKubeconfig(flags, env['KUBECONFIG']),
     poolMax: parsePoolMax(flags.poolMax, databaseUrl === undefined),
     slots: parseSlots(flags.slots),
+    ...parsePolicyFile(flags.policy ?? env['SLUICE_POLICY']),
   }
 }
 
@@ -137,6 +141,12 @@ function parseSlots(value: string | undefined): number {
         'time (waiting ones hold no slot); start more worker processes on the same DATABASE_URL for more.',
     )
   )
+}
+
+function parsePolicyFile(path: string | undefined): Pick<StartOptions, 'policyFile'> {
+  if (path === undefined || path === '') return {}
+  if (!existsSync(path)) throw new UsageError(`--policy (SLUICE_POLICY) names "${path}", and there is no such file.`)
+  return { policyFile: resolve(path) }
 }
 
 function filled(name: string, value: string | undefined): string | undefined {

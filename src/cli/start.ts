@@ -15,6 +15,8 @@ Variables:
   KUBECONFIG       a cluster to use instead of the simulated one
   SLUICE_PORT      as --port
   SLUICE_DATA_DIR  as --data
+  SLUICE_POLICY    as --policy
+  SLUICE_SECRET_KEY 32 bytes in base64: seals the secrets of webhooks (embedded PostgreSQL: kept in --data)
   SLUICE_LOG_LEVEL debug, info, warn or error (default: info; embedded PostgreSQL: warn)
   SLUICE_DEBUG=1   shows the stack of a failure
 `
@@ -31,6 +33,7 @@ export function addStartCommand(program: Command, end: (exitCode: number) => voi
     .option('--kubeconfig <file>', 'cluster to use instead of the simulated one')
     .option('--context <name>', 'context of the kubeconfig')
     .option('--pool-max <connections>', 'size of the connection pool (default: 50; embedded PostgreSQL: 20)')
+    .option('--policy <file>', 'approval policy in YAML, read again when it changes')
     .option('--slots <slots>', 'tasks that this worker runs at a time, 1 to 10 (default: 10)')
     .addHelpText('after', afterHelp)
     .action(async (flags: StartFlags) => end(await start(flags)))

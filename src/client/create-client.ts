@@ -1,4 +1,18 @@
 import { z } from 'zod'
+import {
+  decisionAnswerSchema,
+  explainSchema,
+  policySchema,
+  ticketDetailSchema,
+  ticketPageSchema,
+  type DecisionAnswer,
+  type DecisionRequest,
+  type Explanation,
+  type PolicyAnswer,
+  type TicketDetail,
+  type TicketFilter,
+  type TicketPage,
+} from '../contract/approval.ts'
 import { eventPageSchema, type TaskEvent } from '../contract/event.ts'
 import { operationPageSchema, type Operation } from '../contract/operation.ts'
 import { livePassSchema, meSchema, sessionCodeSchema, type Me, type SessionCode } from '../contract/session.ts'
@@ -74,6 +88,32 @@ export interface SluiceClient {
   waitForTask(taskId: string, options?: WaitForTaskOptions): Promise<Task>
   /** The kinds of change this server knows. */
   operations(options?: RequestOptions): Promise<Operation[]>
+  /** Open tickets that the caller may decide, oldest first; or those of another state, or the caller's own. */
+  listTickets(filter?: TicketFilter, options?: RequestOptions): Promise<TicketPage>
+  /** One ticket with its exact payload, and what the cluster says of it now. */
+  getTicket(ticketId: string, options?: RequestOptions): Promise<TicketDetail>
+  /** Agrees to the payload of this hash. With the last approval that is needed, the task runs. */
+  approveTicket(
+    ticketId: string,
+    said: DecisionRequest & { readonly payload_hash: string },
+    options?: RequestOptions,
+  ): Promise<DecisionAnswer>
+  /** Refuses: the task ends. */
+  rejectTicket(ticketId: string, said?: DecisionRequest, options?: RequestOptions): Promise<DecisionAnswer>
+  /** Takes back what the caller asked for. */
+  withdrawTicket(
+    ticketId: string,
+    said?: { readonly comment?: string },
+    options?: RequestOptions,
+  ): Promise<DecisionAnswer>
+  /** The policy in force, and its versions before. */
+  policy(options?: RequestOptions): Promise<PolicyAnswer>
+  /** Which rule a request of the caller's would meet, and why. Asks for nothing. */
+  explainPolicy(
+    operation: string,
+    input: Readonly<Record<string, unknown>>,
+    options?: RequestOptions,
+  ): Promise<Explanation>
   me(options?: RequestOptions): Promise<Me>
   /** Exchanges a one-time code for a session cookie (browsers). */
   signIn(code: string, options?: RequestOptions): Promise<void>
@@ -113,6 +153,24 @@ export function createClient(options: ClientOptions): SluiceClient {
     waitForTask: (taskId, waitOptions = {}) => waitForTask(exchange, backoff, { ...waitOptions, taskId }),
     operations: async ({ signal } = {}) =>
       (await exchange.request(operationPageSchema, { path: '/operations', signal })).items,
+    listTickets: ({ mine, ...filter } = {}, { signal } = {}) =>
+      exchange.request(ticketPageSchema, { path: '/approvals', query: { ...filter, mine: mine?.toString() }, signal }),
+    getTicket: (ticketId, { signal } = {}) =>
+      exchange.request(ticketDetailSchema, { path: ticketPath(ticketId), signal }),
+    approveTicket: (ticketId, said, { signal } = {}) =>
+      decide(exchange, { path: `${ticketPath(ticketId)}/approve`, body: said, signal }),
+    rejectTicket: (ticketId, said = {}, { signal } = {}) =>
+      decide(exchange, { path: `${ticketPath(ticketId)}/reject`, body: said, signal }),
+    withdrawTicket: (ticketId, said = {}, { signal } = {}) =>
+      decide(exchange, { path: `${ticketPath(ticketId)}/withdraw`, body: said, signal }),
+    policy: ({ signal } = {}) => exchange.request(policySchema, { path: '/policies', signal }),
+    explainPolicy: (operation, input, { signal } = {}) =>
+      exchange.request(explainSchema, {
+        method: 'POST',
+        path: '/policies/explain',
+        body: { operation, input },
+        signal,
+      }),
     me: ({ signal } = {}) => exchange.request(meSchema, { path: '/me', signal }),
     signIn: async (code, { signal } = {}) => {
       await exchange.request(z.unknown(), { method: 'POST', path: '/session', body: { code }, signal })
@@ -162,6 +220,19 @@ async function readTimeline(exchange: Exchange, path: string, signal: AbortSigna
     pageToken = page.next_page_token ?? undefined
   } while (pageToken !== undefined)
   return events
+}
+
+interface SaidDecision {
+  readonly path: string
+  readonly body: Readonly<Record<string, unknown>>
+  readonly signal: AbortSignal | undefined
+}
+
+const decide = (exchange: Exchange, { path, body, signal }: SaidDecision): Promise<DecisionAnswer> =>
+  exchange.request(decisionAnswerSchema, { method: 'POST', path, body, signal })
+
+function ticketPath(ticketId: string): string {
+  return `/approvals/${encodeURIComponent(ticketId)}`
 }
 
 function taskPath(taskId: string): string {

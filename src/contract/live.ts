@@ -6,6 +6,7 @@ export const liveRequestSchema = z.union([
   z.strictObject({
     subscribe: z.discriminatedUnion('kind', [
       z.strictObject({ id: z.string().min(1).max(64), kind: z.literal('tasks') }),
+      z.strictObject({ id: z.string().min(1).max(64), kind: z.literal('notifications') }),
       z.strictObject({ id: z.string().min(1).max(64), kind: z.literal('task'), task_id: z.string() }),
       z
         .strictObject({

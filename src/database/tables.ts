@@ -125,6 +125,50 @@ export interface LegalMovesTable {
   role: string
 }
 
+export interface PoliciesTable {
+  version: Generated<number>
+  digest: string
+  source: string
+  loaded_by: string
+  loaded_at: Generated<Date>
+}
+
+export type TicketState = 'open' | 'approved' | 'rejected' | 'withdrawn' | 'expired' | 'cancelled'
+
+export interface TicketsTable {
+  ticket_id: string
+  task_id: string
+  tenant_id: string
+  state: Generated<TicketState>
+  rule: string
+  rule_digest: string
+  policy_version: number
+  environment: string
+  payload_hash: string
+  stages: Json<readonly { name: string; quorum: number; roles: readonly string[]; groups: readonly string[] }[]>
+  stage: Generated<number>
+  requested_by: string
+  opened_at: Generated<Date>
+  expires_at: Date
+  closed_at: Date | null
+  closed_by: string | null
+}
+
+export interface DecisionsTable {
+  decision_id: Generated<string>
+  ticket_id: string
+  tenant_id: string
+  stage: number
+  decision: 'approve' | 'reject'
+  principal: string
+  comment: string | null
+  payload_hash: string
+  rule_digest: string
+  diff_digest: string | null
+  dropped_at: Generated<Date | null>
+  at: Generated<Date>
+}
+
 /** Every table of the schema `sluice`; `tables.test.ts` compares it with the database's catalogue. */
 export interface Tables {
   domain_events: DomainEventsTable
@@ -133,4 +177,7 @@ export interface Tables {
   waits: WaitsTable
   resources: ResourcesTable
   legal_moves: LegalMovesTable
+  policies: PoliciesTable
+  tickets: TicketsTable
+  decisions: DecisionsTable
 }

@@ -8,11 +8,15 @@ import { serveConsole } from './console.ts'
 import { registerOpenApi } from './openapi.ts'
 import { HttpProblem, toProblem } from './problems.ts'
 import { accountRoutes } from './routes/account.ts'
+import { approvalRoutes } from './routes/approvals.ts'
 import { healthRoutes } from './routes/health.ts'
 import { liveRoutes } from './routes/live.ts'
 import { operationRoutes } from './routes/operations.ts'
 import { resourceRoutes } from './routes/resources.ts'
+import { notificationRoutes } from './routes/notifications.ts'
+import { policyRoutes } from './routes/policies.ts'
 import { taskRoutes } from './routes/tasks.ts'
+import { webhookRoutes } from './routes/webhooks.ts'
 import type { Services } from './services.ts'
 
 /** Our Fastify, with types that flow from the zod schemas of each route. */
@@ -50,6 +54,10 @@ export async function createApp(options: AppOptions): Promise<App> {
       taskRoutes(api, services)
       operationRoutes(api, services)
       resourceRoutes(api, services)
+      approvalRoutes(api, services)
+      policyRoutes(api, services)
+      notificationRoutes(api, services)
+      webhookRoutes(api, services)
       liveRoutes(api, services)
     },
     { prefix: '/api/v1' },
@@ -96,6 +104,7 @@ function answerProblems(app: App, services: Services): void {
       })
     }
     if (problem.status === 503) void reply.header('retry-after', '2')
+    if (problem.status === 429) void reply.header('retry-after', '60')
     if (problem.status === 401) void reply.header('www-authenticate', 'Bearer')
     return reply.status(problem.status).type('application/problem+json').serializer(JSON.stringify).send(problem)
   })

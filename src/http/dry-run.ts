@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Operation } from '../operations/define-operation.ts'
 import { findRecord } from '../tasks/find-record.sql.ts'
 import { callerOf } from './authenticate.ts'
+import { explainPolicy } from './explain-policy.ts'
 import { HttpProblem } from './problems.ts'
 import type { Services } from './services.ts'
 import { refuseUnknownCluster } from './submit.ts'
@@ -11,6 +12,11 @@ export const dryRunSchema = z.object({
   valid: z.literal(true),
   diff: z.string().describe('What would change, line by line; empty when nothing would'),
   warnings: z.array(z.string()),
+  approval: z.object({
+    required: z.boolean(),
+    rule: z.string(),
+    explain: z.string().describe('Which rule of the policy the change would meet, and why'),
+  }),
 })
 
 const dryRunMs = 10_000
@@ -31,13 +37,15 @@ export async function runDry(services: Services, { request, operation, input }: 
       detail: `${operation.type} cannot say beforehand what it would do.`,
     })
   }
+  const { outcome, rule, explain } = await explainPolicy(services, { operation, input, caller: callerOf(request) })
+  const approval = { required: outcome === 'approval', rule, explain }
   const signal = AbortSignal.timeout(dryRunMs)
   try {
     const { diff, warnings } = await operation.dryRun(
       { tenant, signal, cluster: (name) => services.cluster(tenant, name) },
       input,
     )
-    return { valid: true as const, diff, warnings: [...warnings] }
+    return { valid: true as const, diff, warnings: [...warnings], approval }
   } catch (error) {
     const retryable = error instanceof Error && 'retryable' in error && error.retryable === true
     const detail = error instanceof Error ? error.message : String(error)

@@ -1,9 +1,11 @@
+import type { PolicyStore } from '../approvals/policy-store.ts'
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Identity } from '../identity/principal.ts'
 import type { Cluster } from '../kubernetes/cluster.ts'
 import type { WatchHub } from '../kubernetes/watch-hub.ts'
 import type { Feed } from '../live/feed.ts'
+import type { SecretBox } from '../notifications/secret-box.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -17,6 +19,11 @@ export interface Services {
   readonly acceptor: TaskAcceptor
   readonly operations: OperationRegistry
   readonly identity: Identity
+  readonly policies: PolicyStore
+  /** Undefined: no key is configured, and webhooks cannot be made. */
+  readonly secrets: SecretBox | undefined
+  /** Which addresses webhooks may reach. @default those of the open internet */
+  readonly mayReach?: (address: string) => boolean
   readonly feed: Feed
   readonly hub: WatchHub
   readonly logger: Logger

@@ -5,7 +5,7 @@ import { isTerminal, type TaskStatus } from '../contract/task-status.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { AcceptedTask } from '../tasks/accept-task.ts'
 import { findRecord } from '../tasks/find-record.sql.ts'
-import { taskLinks, toTask } from '../tasks/task-view.ts'
+import { taskLinks, ticketLink, toTask } from '../tasks/task-view.ts'
 import { callerOf } from './authenticate.ts'
 import { HttpProblem } from './problems.ts'
 import type { Services } from './services.ts'
@@ -34,6 +34,8 @@ export async function submit(services: Services, submission: Submission): Promis
     options,
     tenant,
     actor: principal.name,
+    roles: principal.roles,
+    ...(principal.groups && { groups: principal.groups }),
     ...(idempotencyKey !== undefined && { idempotencyKey }),
   })
   const answer = toAnswer(accepted, operation)
@@ -75,6 +77,18 @@ function toAnswer(accepted: AcceptedTask, operation: Operation): Accepted {
         detail: `Another task is ${status} on what this ${operation.type} would change. Wait for it to end, or cancel it: ${links.self}`,
         task: links.self,
       })
+    case 'denied':
+      throw new HttpProblem('policy_denied', { detail: `The policy refuses it: ${accepted.reason ?? ''}` })
+    case 'unconfirmed':
+      throw new HttpProblem('confirmation_required', {
+        detail: accepted.reason ?? '',
+        errors: [{ pointer: '/task/confirm_name', message: 'must be the name of what is deleted' }],
+      })
+    case 'tickets_of_requester':
+    case 'tickets_of_tenant':
+      throw new HttpProblem('too_many_tickets', {
+        detail: `Too many requests ${outcome === 'tickets_of_tenant' ? 'of your tenant' : 'of yours'} wait for an approval already. Have some decided, or withdraw some.`,
+      })
     case 'accepted':
     case 'joined':
     case 'replayed': {
@@ -84,7 +98,7 @@ function toAnswer(accepted: AcceptedTask, operation: Operation): Accepted {
         status,
         message: messageOf(status, deduplicated),
         ...(deduplicated && { deduplicated }),
-        links,
+        links: status === 'AWAITING_APPROVAL' ? { ...links, ticket: ticketLink(taskId) } : links,
       }
     }
   }

@@ -1,6 +1,7 @@
 import type { TaskEvent } from '../contract/event.ts'
 import { toWireId } from '../contract/ids.ts'
 import type { CloudEvent } from '../contract/live.ts'
+import type { Notification } from '../contract/notification.ts'
 import type { LoggedEvent } from '../live/feed.sql.ts'
 
 /** A row of the log as it travels. */
@@ -29,5 +30,30 @@ export function toCloudEvent(event: LoggedEvent): CloudEvent {
     datacontenttype: 'application/json',
     cursor: data.seq,
     data,
+  }
+}
+
+/** A notification in the same envelope. */
+export function toNotificationEvent(tenant: string, notification: Notification): CloudEvent {
+  const { notification_id: id, seq, task_id: taskId, created_at: at, data } = notification
+  const type = 'notification.created'
+  return {
+    specversion: '1.0',
+    id,
+    source: `/tenants/${tenant}`,
+    type,
+    ...(taskId !== null && { subject: taskId }),
+    time: at,
+    datacontenttype: 'application/json',
+    cursor: seq,
+    data: {
+      id,
+      seq,
+      type,
+      task_id: taskId,
+      actor: typeof data['actor'] === 'string' ? data['actor'] : '',
+      at,
+      data: { ...notification },
+    },
   }
 }

@@ -4,6 +4,8 @@ export interface Principal {
   /** The tenants the principal belongs to; a request acts in exactly one. */
   readonly tenants: readonly [string, ...string[]]
   readonly roles: readonly string[]
+  /** Groups that the identity provider names. @default none */
+  readonly groups?: readonly string[]
 }
 
 /** What a request shows to prove who it comes from. */

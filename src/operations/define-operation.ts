@@ -26,6 +26,8 @@ export interface Operation<Input = unknown> {
   target?(input: Input): string
   /** What the schema cannot say: fields that exclude each other. Empty when the input is valid. */
   validate?(input: Input): readonly { readonly pointer: string; readonly message: string }[]
+  /** The organization that owns what is made: with cluster and namespace, configuration maps it to an environment. */
+  organization?(input: Input): string
   /** Refuses, before acceptance, what the records already rule out. Reads only; throw `RefusedError`. */
   precheck?(input: Input, records: Records): Promise<void>
   /** May run twice: names derive from the input, "already there and mine" is success. */

@@ -1,7 +1,7 @@
 import type { Transaction } from '../database/database.ts'
 
-/** The queues: one per class of operation, one for finish jobs, one for what the engine gave up on. */
-export const queueNames = ['sluice-short', 'sluice-long', 'sluice-finish', 'sluice-dead'] as const
+/** The queues: one per class of operation, one for finish jobs, one for messages to webhooks, one for what the engine gave up on. */
+export const queueNames = ['sluice-short', 'sluice-long', 'sluice-finish', 'sluice-deliver', 'sluice-dead'] as const
 export type QueueName = (typeof queueNames)[number]
 
 /** What a job carries: the id of the event that asked for the work, and nothing else (claim check). */

@@ -8,6 +8,7 @@ import { type Database, isTenantId } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { NewJob, Queue, QueueName } from '../queue/queue.ts'
+import type { Gate, GatedRequest, JudgedRow } from './gate.ts'
 import { type AcceptOutcome, type AcceptRow, acceptTasks } from './accept-tasks.sql.ts'
 
 export interface AcceptRequest {
@@ -17,6 +18,9 @@ export interface AcceptRequest {
   readonly options: TaskOptions
   readonly tenant: string
   readonly actor: string
+  /** Of the actor: what policy may ask about. @default none */
+  readonly roles?: readonly string[]
+  readonly groups?: readonly string[]
   readonly idempotencyKey?: string
   readonly retryOf?: string
 }
@@ -27,6 +31,8 @@ export interface AcceptedTask {
   readonly taskId: string
   readonly status: TaskStatus
   readonly deduplicated: boolean
+  /** Why policy refused it, as a sentence. */
+  readonly reason?: string
 }
 
 export interface TaskAcceptor {
@@ -38,14 +44,15 @@ export interface TaskAcceptorOptions {
   readonly database: Database
   readonly queue: Queue
   readonly signals: SignalSender
+  /** Judges each request by the policy. Without it everything is allowed: for tests and measurements. */
+  readonly gate?: Gate
   /** Requests in one transaction, at most. @default 100 */
   readonly groupSize?: number
   /** Transactions under way at once. @default 2 */
   readonly groupsInFlight?: number
 }
 
-interface Waiting {
-  readonly row: AcceptRow
+interface Waiting extends GatedRequest {
   readonly resolve: (task: AcceptedTask) => void
   readonly reject: (error: unknown) => void
 }
@@ -78,7 +85,7 @@ export function createTaskAcceptor(options: TaskAcceptorOptions): TaskAcceptor {
   return {
     accept: (request) =>
       new Promise((resolve, reject) => {
-        waiting.push({ row: toAcceptRow(request), resolve, reject })
+        waiting.push({ request, row: toAcceptRow(request), resolve, reject })
         dispatch()
       }),
   }
@@ -87,10 +94,7 @@ export function createTaskAcceptor(options: TaskAcceptorOptions): TaskAcceptor {
 /** Returns the error where the database did not answer at all. */
 async function settleGroup(options: TaskAcceptorOptions, group: readonly Waiting[]): Promise<unknown> {
   try {
-    const outcomes = await acceptGroup(
-      options,
-      group.map(({ row }) => row),
-    )
+    const outcomes = await acceptGroup(options, group)
     group.forEach((one, i) => one.resolve(outcomes[i] ?? missingOutcome()))
   } catch (error) {
     if (isDatabaseAway(error)) {
@@ -120,7 +124,7 @@ async function settleAlone(options: TaskAcceptorOptions, one: Waiting | undefine
   let error = first
   for (let tries = 0; tries < 5 && isRace(error); tries++) {
     try {
-      const [outcome] = await acceptGroup(options, [one.row])
+      const [outcome] = await acceptGroup(options, [one])
       one.resolve(outcome ?? missingOutcome())
       return
     } catch (again) {
@@ -139,11 +143,13 @@ function missingOutcome(): never {
 }
 
 /** The acceptance: event and projection, and the job, in one transaction. */
-async function acceptGroup(options: TaskAcceptorOptions, rows: readonly AcceptRow[]): Promise<AcceptedTask[]> {
-  const { database, queue, signals } = options
-  const numbered = rows.map((row, idx) => ({ ...row, idx }))
+async function acceptGroup(options: TaskAcceptorOptions, group: readonly GatedRequest[]): Promise<AcceptedTask[]> {
+  const { database, queue, signals, gate } = options
   const wake = new Set<Operation['class']>()
+  let judged: readonly JudgedRow[] = group
   const outcomes = await database.transaction({ role: 'sluice_api' }, async (tx) => {
+    if (gate) judged = await gate.judge(tx, group)
+    const numbered = judged.map(({ row }, idx) => ({ ...row, idx }))
     const accepted = await acceptTasks(tx, numbered)
     const jobs: Record<Operation['class'], NewJob[]> = { short: [], long: [] }
     for (const { idx, outcome, status } of accepted) {
@@ -163,7 +169,10 @@ async function acceptGroup(options: TaskAcceptorOptions, rows: readonly AcceptRo
   if (wake.size > 0) signals.send('events', ...wake)
   return outcomes
     .toSorted((a, b) => a.idx - b.idx)
-    .map(({ outcome, task_id, status, deduplicated }) => ({ outcome, taskId: task_id, status, deduplicated }))
+    .map(({ idx, outcome, task_id, status, deduplicated }) => {
+      const reason = judged[idx]?.reason
+      return { outcome, taskId: task_id, status, deduplicated, ...(reason !== undefined && { reason }) }
+    })
 }
 
 function toJob(row: AcceptRow): NewJob {

@@ -1,4 +1,6 @@
 import { sql } from 'kysely'
+import type { Placement, Stage } from '../approvals/policy.ts'
+import type { TaskOptions } from '../contract/task.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 import type { Transaction } from '../database/database.ts'
 
@@ -30,11 +32,41 @@ export interface RequestPayload {
   readonly max_attempts: number
   readonly start_at: string | null
   readonly retry_of: string | null
+  /** Where the target is, as far as anybody knows: later changes of it are judged by this. */
+  readonly placement?: Placement | null
+  readonly environment?: string
+  readonly requester?: { readonly roles: readonly string[]; readonly groups: readonly string[] }
+  /** Why it cannot be accepted: `accept_tasks` writes nothing and answers so, unless the key was used before. */
+  readonly refused?: 'denied' | 'unconfirmed'
+  readonly ticket_id?: string
+  readonly ticket?: NewTicket
+}
+
+/** The ticket that opens with the request. */
+export interface NewTicket {
+  readonly rule: string
+  readonly rule_digest: string
+  readonly policy_version: number
+  readonly payload_hash: string
+  readonly options: TaskOptions
+  readonly stages: readonly Stage[]
+  readonly expires_in_ms: number
+  readonly limit_per_requester: number
+  readonly limit_per_tenant: number
 }
 
 export interface AcceptOutcome {
   readonly idx: number
-  readonly outcome: 'accepted' | 'joined' | 'replayed' | 'key_reused' | 'conflict'
+  readonly outcome:
+    | 'accepted'
+    | 'joined'
+    | 'replayed'
+    | 'key_reused'
+    | 'conflict'
+    | 'denied'
+    | 'unconfirmed'
+    | 'tickets_of_requester'
+    | 'tickets_of_tenant'
   readonly task_id: string
   readonly status: TaskStatus
   readonly deduplicated: boolean

@@ -1,3 +1,4 @@
+import { closeTicket } from '../approvals/ticket.sql.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
@@ -76,6 +77,8 @@ async function cancelOnce(
         ? { kind: 'cancelled', task, message: 'The task was already cancelled.' }
         : { kind: 'ended', task }
     case 'cancel now': {
+      // The ticket before the task, as everybody who decides does.
+      if (task.ticket_id !== null) await closeTicket(tx, task.ticket_id, { state: 'cancelled', by: actor })
       await appendEvent(tx, { taskId, type: 'task.cancelled', actor, data: { error: cancelledBy(actor) } })
       await options.queue.cancel(tx, task.class === 'short' ? 'sluice-short' : 'sluice-long', [taskId])
       return {

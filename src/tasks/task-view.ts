@@ -15,8 +15,11 @@ export function taskLinks(taskUuid: string): Task['links'] {
   return { self, cancel: `${self}/cancel`, events: `${self}/events` }
 }
 
-/** A row of the projection as it travels. */
-export function toTask(row: TaskRow): Task {
+/** The ticket of a task has the task's UUID. */
+export const ticketLink = (ticketUuid: string): string => `${basePath}/approvals/${toWireId('ticket', ticketUuid)}`
+
+/** A row of the projection as it travels. `why`: why it waits, where somebody knows more than its row tells. */
+export function toTask(row: TaskRow, why: string | null = whyWaiting(row)): Task {
   const done = isTerminal(row.status)
   return {
     task_id: toWireId('task', row.task_id),
@@ -39,13 +42,13 @@ export function toTask(row: TaskRow): Task {
     next_attempt_at: row.next_attempt_at?.toISOString() ?? null,
     deadline_at: row.deadline_at?.toISOString() ?? null,
     waiting_for: row.waiting_for,
-    why_waiting: whyWaiting(row),
+    why_waiting: why,
     result: done ? row.result : null,
     // While the task goes on, the last attempt's error explains the wait; it is not the outcome.
     error: done && row.error ? problemSchema.parse(row.error) : null,
     created_at: row.created_at.toISOString(),
     started_at: row.started_at?.toISOString() ?? null,
     completed_at: row.completed_at?.toISOString() ?? null,
-    links: taskLinks(row.task_id),
+    links: { ...taskLinks(row.task_id), ...(row.ticket_id && { ticket: ticketLink(row.ticket_id) }) },
   }
 }

@@ -1,5 +1,6 @@
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
+import { deleteOldNotifications } from '../notifications/inbox.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { Outcome } from './outcome.ts'
@@ -74,4 +75,5 @@ export async function tidy(options: HousekeepingOptions): Promise<void> {
     await deleteExpiredKeys(tx)
     await makeEventPartitions(tx)
   })
+  await deleteOldNotifications(options.database)
 }

@@ -141,6 +141,8 @@ function signalOf(queue: QueueName) {
       return 'long'
     case 'sluice-finish':
       return 'finish'
+    case 'sluice-deliver':
+      return 'deliver'
     case 'sluice-dead':
       return 'dead'
   }

@@ -2,9 +2,12 @@ import type { Database } from '../database/database.ts'
 import type { SignalListener, SignalSender } from '../database/signals.ts'
 import type { Cluster, KubernetesObject } from '../kubernetes/cluster.ts'
 import type { WatchHub } from '../kubernetes/watch-hub.ts'
+import { deliver, dispatchNotifications, endAbandonedDeliveries } from '../notifications/deliver.ts'
+import type { SecretBox } from '../notifications/secret-box.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Queue, WorkHandle } from '../queue/queue.ts'
+import { expireTickets } from '../tasks/expire-tickets.ts'
 import { endDeadLetters } from './dead-letter.ts'
 import { finishWaits } from './finish-wait.ts'
 import { endCancelled, endOverdue, tidy } from './housekeeping.ts'
@@ -31,6 +34,8 @@ export interface WorkerOptions {
   /** Milliseconds that a handler gets to end after its signal fired. @default 5_000 */
   readonly graceMs?: number
   readonly random?: () => number
+  /** Opens the secrets of webhooks. Without it messages to them fail, and are tried again. */
+  readonly secrets?: SecretBox | undefined
   /** What a tenant calls by this name. */
   cluster(tenant: string, name: string): Cluster
   /** What the hub calls the same. */
@@ -118,9 +123,18 @@ export function createWorker(options: WorkerOptions): Worker {
         finishWaits({ ...options, lookMs: 15_000 }, jobs),
       )
       const dead = await queue.work('sluice-dead', { workers: 1, batchSize: 10 }, (jobs) =>
-        endDeadLetters(options, jobs),
+        endAbandonedDeliveries(options, jobs).then(() => endDeadLetters(options, jobs)),
       )
-      handles.push(short, long, finish, dead)
+      const messages = await queue.work('sluice-deliver', { workers: 4, batchSize: 1 }, (jobs) =>
+        deliver({ ...options, secrets: options.secrets, random: options.random ?? Math.random }, jobs),
+      )
+      handles.push(short, long, finish, dead, messages)
+      options.listener.on('deliver', messages.wake)
+      const dispatch = async () => {
+        if ((await dispatchNotifications(options)) > 0) signals.send('deliver')
+      }
+      options.listener.on('events', () => background.run('dispatch', dispatch))
+      background.every(scanMs, 'dispatch', dispatch)
       options.listener.on('short', short.wake)
       options.listener.on('long', long.wake)
       options.listener.on('finish', finish.wake)
@@ -132,6 +146,7 @@ export function createWorker(options: WorkerOptions): Worker {
       background.every(overdueScanMs, 'overdue', () => endOverdue(housekeeping))
       background.every(recordScanMs, 'records', records.look)
       background.every(recordWriteMs, 'observations', records.flush)
+      background.every(overdueScanMs, 'tickets', () => expireTickets(housekeeping))
       background.every(tidyMs, 'tidy', () => tidy(housekeeping))
     },
     stop: async (drainMs = 20_000) => {

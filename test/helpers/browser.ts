@@ -4,9 +4,7 @@ import { chromium, type Browser } from 'playwright-core'
 const places = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
 
 /** Where Chromium is (`CHROMIUM_PATH` says so too), or undefined: then tests in a browser are skipped, with a message. */
-const chromiumPath = [process.env['CHROMIUM_PATH'], ...places].find(
-  (path) => path !== undefined && existsSync(path),
-)
+const chromiumPath = [process.env['CHROMIUM_PATH'], ...places].find((path) => path !== undefined && existsSync(path))
 
 /** True where there is no browser; says so once per file that asks. */
 export function lacksBrowser(): boolean {

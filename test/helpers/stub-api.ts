@@ -239,7 +239,7 @@ function serveLive(store: StubStore, socket: WebSocket) {
     const request = liveRequestSchema.parse(JSON.parse(data.toString()))
     if ('unsubscribe' in request) return unsubscribe.get(request.unsubscribe)?.()
     const { subscribe, cursor } = request
-    if (subscribe.kind === 'resource') return
+    if (subscribe.kind === 'resource' || subscribe.kind === 'notifications') return
     const wanted = (event: TaskEvent) => subscribe.kind === 'tasks' || event.task_id === subscribe.task_id
     const deliver = (event: TaskEvent) =>
       wanted(event) && send({ subscription: subscribe.id, event: cloudEvent(event) })

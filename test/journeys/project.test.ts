@@ -1,6 +1,7 @@
 import { exec } from 'node:child_process'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ticketSchema } from '../../src/contract/approval.ts'
 import { acceptedSchema } from '../../src/contract/task.ts'
 import { accepted, type Api, problemOf } from './support/api.ts'
 import { type DatabaseView, openDatabaseView } from './support/database-view.ts'
@@ -170,8 +171,15 @@ describe('deleting a project', () => {
     expect(await tasksOn('short-lived')).toBe(2)
   })
 
-  test('one that nobody has heard of is COMPLETED as already gone', async () => {
-    const { task_id } = accepted(await requester.send('DELETE', '/projects/never-known'))
+  test('one that nobody has heard of could be in prod: it needs its name again and an approval, and is already gone', async () => {
+    const unconfirmed = await requester.send('DELETE', '/projects/never-known')
+    expect(problemOf(unconfirmed)).toMatchObject({ status: 422, code: 'confirmation_required' })
+    const body = { task: { confirm_name: 'never-known' } }
+    const { task_id, status, links } = accepted(await requester.send('DELETE', '/projects/never-known', { body }))
+    expect(status).toBe('AWAITING_APPROVAL')
+    const path = links.ticket?.replace('/api/v1', '') ?? ''
+    const { payload_hash } = ticketSchema.parse((await sluice.as('approver').send('GET', path)).body)
+    expect((await sluice.as('approver').send('POST', `${path}/approve`, { body: { payload_hash } })).status).toBe(200)
     expect(await requester.end(task_id)).toMatchObject({ status: 'COMPLETED', result: { already_gone: true } })
   })
 

@@ -1,7 +1,8 @@
 -- The only two ways in which the API's role writes the log.
 
 -- Accepts up to a few hundred requests in one call; each row brings its own tenant. Per request, in order of `idx`:
--- outcome 'accepted' | 'joined' | 'replayed' | 'key_reused' | 'conflict'; only 'accepted' has written a request event.
+-- outcome 'accepted' | 'joined' | 'replayed' | 'key_reused' | 'conflict', or as `payload.refused` says, or
+-- 'tickets_of_requester' | 'tickets_of_tenant' (too many are open); only 'accepted' has written a request event.
 -- A lost race on a key raises 23505, and the caller tries the requests one by one.
 create function sluice.accept_tasks(requests jsonb)
 returns table (idx int, outcome text, task_id uuid, status text, deduplicated boolean)
@@ -12,6 +13,7 @@ declare
   r record;
   seen idempotency_keys;
   standing tasks;
+  full_for text;
 begin
   if current_setting('role') <> 'sluice_api' then
     raise exception 'accept_tasks is for sluice_api' using errcode = 'SL003';
@@ -40,6 +42,13 @@ begin
       end if;
     end if;
 
+    -- Policy said no, after the look at the key: the first answer to a key stays its answer.
+    if r.payload->>'refused' = 'denied' then
+      outcome := 'denied';
+      return next;
+      continue;
+    end if;
+
     if r.payload->>'unique_key' is not null then
       select * into standing from tasks t
         where t.active_key = r.tenant || '/' || r.operation || '/' || (r.payload->>'unique_key');
@@ -66,6 +75,16 @@ begin
       end if;
     end if;
 
+    -- The name typed again is asked for last: what is in the way anyhow is told first.
+    if outcome = 'accepted' and r.payload ? 'refused' then
+      outcome := r.payload->>'refused';
+    end if;
+    if outcome = 'accepted' and r.payload ? 'ticket' then
+      full_for := open_ticket(r.tenant, r.task_id, r.actor, r.payload);
+      if full_for is not null then
+        outcome := 'tickets_of_' || full_for;
+      end if;
+    end if;
     if outcome = 'accepted' then
       insert into domain_events (event_id, task_id, tenant_id, type, operation, target, actor, payload)
         values (r.event_id, r.task_id, r.tenant, 'task.requested', r.operation, r.target, r.actor, r.payload);

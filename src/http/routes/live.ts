@@ -9,7 +9,9 @@ import type { App } from '../app.ts'
 import { callerOf } from '../authenticate.ts'
 import { slowReaderBytes } from '../event-stream.ts'
 import type { Services } from '../services.ts'
-import { toCloudEvent } from '../wire-event.ts'
+import { subscribeNotifications } from '../notification-feed.ts'
+import { readerOf } from './notifications.ts'
+import { toCloudEvent, toNotificationEvent } from '../wire-event.ts'
 
 const heartbeatMs = 15_000
 const maxSubscriptions = 100
@@ -52,11 +54,24 @@ function serve(services: Services, socket: WebSocket, request: FastifyRequest): 
     const start = cursor === undefined ? undefined : await startingPoint(services, BigInt(cursor))
     if (!open) return
     if (start?.reset) send({ subscription: id, reset: true, cursor: start.after.toString() })
+    if (wanted.kind === 'notifications') {
+      unsubscribe = subscribeNotifications(services, {
+        reader: readerOf(request),
+        ...(start && { after: start.after }),
+        onNotification: (notification) => send({ subscription: id, event: toNotificationEvent(tenant, notification) }),
+        onReady: (ready) => send({ subscription: id, ready: true, cursor: ready.toString() }),
+        onError: () => refuse(id, 'interrupted', 'The subscription broke; subscribe again with your cursor.'),
+      })
+      return
+    }
     unsubscribe = services.feed.subscribe({
       tenant,
       ...(start && { after: start.after }),
       ...(taskId !== undefined && { taskId }),
-      onEvent: (event) => send({ subscription: id, event: toCloudEvent(event) }),
+      onEvent: (event) => {
+        // What moves no task is for the audit and for notifications.
+        if (event.taskId !== null) send({ subscription: id, event: toCloudEvent(event) })
+      },
       onReady: (ready) => send({ subscription: id, ready: true, cursor: ready.toString() }),
       onError: () => refuse(id, 'interrupted', 'The subscription broke; subscribe again with your cursor.'),
     })

@@ -52,7 +52,11 @@ export function operationRoutes(app: App, services: Services): void {
   for (const operation of services.operations.all()) if (operation.route) ownRoutes(app, services, operation)
 }
 
-function findOperation(services: Services, body: z.output<typeof genericBody>) {
+/** The operation that a body names, and its input, parsed. */
+export function findOperation(
+  services: Services,
+  body: { readonly operation: string; readonly input: Readonly<Record<string, unknown>> },
+) {
   const operation = services.operations.get(body.operation)
   if (!operation) {
     const known = services.operations.all().map(({ type }) => type)

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { eventPageSchema } from '../../contract/event.ts'
@@ -9,6 +10,7 @@ import { readEvents } from '../../live/feed.sql.ts'
 import { cancelTask } from '../../tasks/cancel-task.ts'
 import { findTask, listTasks } from '../../tasks/find-tasks.ts'
 import { type TaskRow, toTask } from '../../tasks/task-view.ts'
+import { explainTickets } from '../../tasks/ticket-view.ts'
 import type { App } from '../app.ts'
 import { callerOf } from '../authenticate.ts'
 import { streamEvents } from '../event-stream.ts'
@@ -33,8 +35,10 @@ export function taskRoutes(app: App, services: Services): void {
       },
     },
     async (request) => {
-      const { rows, nextPageToken } = await listTasks(database, callerOf(request).tenant, request.query)
-      return { items: rows.map(toTask), next_page_token: nextPageToken }
+      const { tenant } = callerOf(request)
+      const { rows, nextPageToken } = await listTasks(database, tenant, request.query)
+      const needs = await explainTickets(database, tenant, rows)
+      return { items: rows.map((row) => toTask(row, needs.get(row.task_id))), next_page_token: nextPageToken }
     },
   )
 
@@ -59,12 +63,13 @@ export function taskRoutes(app: App, services: Services): void {
           ? await findTask(database, tenant, taskId)
           : await waitForEnd(services, { tenant, taskId, waitMs: wait * 1000 })
       const task = existing(row, request.params.task_id)
-      // Every event moves `last_seq`, and what is shown depends on the row alone.
-      const etag = `"${task.last_seq}"`
+      const need = (await explainTickets(database, tenant, [task])).get(taskId)
+      // Every event moves `last_seq`, and what is shown depends on the row, and on what its ticket still needs.
+      const etag = need === undefined ? `"${task.last_seq}"` : `"${task.last_seq}.${shortHash(need)}"`
       void reply.header('etag', etag).header('cache-control', 'private, no-cache')
       if (!isTerminal(task.status)) void reply.header('retry-after', '1')
       if (matches(request, etag)) return reply.status(304).send(null)
-      return reply.status(200).send(toTask(task))
+      return reply.status(200).send(toTask(task, need))
     },
   )
 
@@ -127,6 +132,8 @@ export function taskRoutes(app: App, services: Services): void {
     },
   )
 }
+
+const shortHash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 12)
 
 function taskIdOf(wireId: string): string {
   const taskId = fromWireId('task', wireId)

@@ -21,6 +21,7 @@ export const projectCreate = defineOperation({
   input,
   class: 'short',
   cluster: ({ cluster }) => cluster,
+  organization: ({ organization }) => organization,
   uniqueKey: (project) => keyName(projectTarget(project)),
   target: (project) => targetName(projectTarget(project)),
 

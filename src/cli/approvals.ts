@@ -1,0 +1,138 @@
+import { type Command, Option } from 'commander'
+import { duration, shortTarget, type SluiceClient } from '../client/index.ts'
+import type { DecisionAnswer, Ticket, TicketDetail } from '../contract/approval.ts'
+import { addConnectionOptions, connect, type ConnectionOptions } from './connection.ts'
+import { exitCodes, paint, printJson, printLine, runCommand, type Terminal } from './output.ts'
+import { paintStatus } from './task-text.ts'
+
+interface DecideOptions extends ConnectionOptions {
+  readonly comment?: string
+  readonly payloadHash?: string
+}
+
+/** `sluice approvals list | get | approve | reject | withdraw` */
+export function addApprovalsCommand(program: Command, terminal: Terminal): void {
+  const approvals = program.command('approvals').description('see and decide what waits for an approval')
+  addConnectionOptions(
+    approvals
+      .command('list')
+      .description('what you may decide, oldest first')
+      .addOption(
+        new Option('--state <state>', 'of tickets')
+          .choices(['open', 'approved', 'rejected', 'withdrawn', 'expired', 'cancelled'])
+          .default('open'),
+      )
+      .option('--mine', 'what you asked for, in place of what you may decide'),
+  ).action((options: ConnectionOptions & { readonly state: Ticket['state']; readonly mine?: boolean }) =>
+    runCommand(terminal, options, async (signal) => {
+      const client = await connect(options, terminal.env)
+      const page = await client.listTickets({ state: options.state, mine: options.mine === true }, { signal })
+      if (options.json === true) printJson(terminal, page)
+      else if (page.items.length === 0) printLine(terminal, 'No tickets.')
+      else for (const ticket of page.items) printLine(terminal, summary(ticket))
+      return exitCodes.completed
+    }),
+  )
+
+  addConnectionOptions(approvals.command('get <ticket>').description('one ticket, with what the cluster says')).action(
+    (ticketId: string, options: ConnectionOptions) =>
+      runCommand(terminal, options, async (signal) => {
+        const ticket = await (await connect(options, terminal.env)).getTicket(ticketId, { signal })
+        if (options.json === true) printJson(terminal, ticket)
+        else printTicket(terminal, ticket)
+        return exitCodes.completed
+      }),
+  )
+
+  for (const verb of ['approve', 'reject'] as const) {
+    addConnectionOptions(
+      approvals
+        .command(`${verb} <ticket>`)
+        .description(
+          verb === 'approve' ? 'agree: with the last approval needed the task runs' : 'refuse: the task ends',
+        )
+        .option('--comment <text>', 'kept with the decision')
+        .option('--payload-hash <hash>', 'what you saw; without it, what the ticket holds now'),
+    ).action((ticketId: string, options: DecideOptions) =>
+      runCommand(terminal, options, async (signal) => {
+        const client = await connect(options, terminal.env)
+        return answered(terminal, options, await decide(client, { verb, ticketId, options, signal }))
+      }),
+    )
+  }
+
+  addConnectionOptions(
+    approvals
+      .command('withdraw <ticket>')
+      .description('take back what you asked for')
+      .option('--comment <text>', 'kept in the log'),
+  ).action((ticketId: string, options: DecideOptions) =>
+    runCommand(terminal, options, async (signal) => {
+      const client = await connect(options, terminal.env)
+      const said = options.comment === undefined ? {} : { comment: options.comment }
+      return answered(terminal, options, await client.withdrawTicket(ticketId, said, { signal }))
+    }),
+  )
+}
+
+interface Decision {
+  readonly verb: 'approve' | 'reject'
+  readonly ticketId: string
+  readonly options: DecideOptions
+  readonly signal: AbortSignal
+}
+
+async function decide(client: SluiceClient, { verb, ticketId, options, signal }: Decision): Promise<DecisionAnswer> {
+  const seen = options.payloadHash ?? (await client.getTicket(ticketId, { signal })).payload_hash
+  const said = { payload_hash: seen, ...(options.comment !== undefined && { comment: options.comment }) }
+  return verb === 'approve'
+    ? client.approveTicket(ticketId, said, { signal })
+    : client.rejectTicket(ticketId, said, { signal })
+}
+
+function answered(terminal: Terminal, options: ConnectionOptions, answer: DecisionAnswer): number {
+  if (options.json === true) printJson(terminal, answer)
+  else {
+    const { ticket, task } = answer
+    printLine(
+      terminal,
+      `${paintStatus(terminal, task.status)}  ${task.task_id}  ${ticket.needs ?? `ticket ${ticket.state}`}`,
+    )
+  }
+  return exitCodes.completed
+}
+
+function summary(ticket: Ticket): string {
+  const age = duration(Date.now() - Date.parse(ticket.opened_at))
+  const { ticket_id, operation, target, requested_by, needs, state } = ticket
+  return [ticket_id, operation, shortTarget(target), `by ${requested_by}`, age, needs ?? state].join('  ')
+}
+
+function printTicket(terminal: Terminal, ticket: TicketDetail): void {
+  const fields: [string, string | null][] = [
+    ['ticket', ticket.ticket_id],
+    ['task', ticket.task_id],
+    ['state', ticket.state],
+    ['operation', ticket.operation],
+    ['target', ticket.target],
+    ['environment', ticket.environment],
+    ['requested by', [ticket.requested_by, ...ticket.joined_by].join(', ')],
+    ['rule', `${ticket.rule} (policy version ${ticket.policy_version})`],
+    ['needs', ticket.needs],
+    ['you', ticket.may_decide ? 'may decide' : ticket.why_not],
+    ['input', JSON.stringify(ticket.payload.input)],
+    ['options', JSON.stringify(ticket.payload.options)],
+    ['payload hash', ticket.payload_hash],
+    ...ticket.decisions.map(({ decision, principal, comment, dropped }): [string, string] => [
+      dropped ? `${decision} (dropped)` : decision,
+      comment === null ? principal : `${principal}: ${comment}`,
+    ]),
+    ['dry run', ticket.dry_run?.error ?? null],
+  ]
+  for (const [name, value] of fields) {
+    if (value !== null) printLine(terminal, `${paint(terminal, 'dim', name.padEnd(13))} ${value}`)
+  }
+  const diff = ticket.dry_run?.diff ?? ''
+  for (const line of [...(ticket.dry_run?.warnings ?? []), ...(diff === '' ? [] : diff.split('\n'))])
+    printLine(terminal, `  ${line}`)
+}

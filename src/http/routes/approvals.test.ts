@@ -1,0 +1,181 @@
+import { createHash, randomUUID } from 'node:crypto'
+import canonicalize from 'canonicalize'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { type TestApi, startTestApi } from '../../../test/helpers/api.ts'
+import { type GovernedCore, startGovernedCore } from '../../../test/helpers/governed-core.ts'
+import { defaultPolicy } from '../../approvals/default-policy.ts'
+import { completed, defineOperation } from '../../operations/define-operation.ts'
+
+const input = z.strictObject({ name: z.string(), organization: z.string() })
+const thing = defineOperation({
+  type: 'thing.create',
+  title: 'Create a thing',
+  route: { method: 'POST', path: '/things' },
+  input,
+  class: 'short',
+  uniqueKey: ({ name }) => name,
+  target: ({ name }) => `default:test/Thing//${name}`,
+  organization: ({ organization }) => organization,
+  perform: async () => completed({}),
+  dryRun: async (_context, { name }) => ({ diff: `+ ${name}`, warnings: [] }),
+})
+const thingDelete = defineOperation({
+  type: 'thing.delete',
+  title: 'Delete a thing',
+  route: { method: 'DELETE', path: '/things/:name' },
+  input: z.strictObject({ name: z.string() }),
+  class: 'short',
+  target: ({ name }) => `default:test/Thing//${name}`,
+  perform: async () => completed({}),
+})
+
+let core: GovernedCore
+let api: TestApi
+beforeAll(async () => {
+  core = await startGovernedCore(defaultPolicy)
+  api = await startTestApi(core, [thing, thingDelete])
+})
+afterAll(async () => {
+  await api.stop()
+  await core.stop()
+})
+
+const inProd = () => ({ name: `p-${randomUUID()}`, organization: 'prod' })
+const ask = async (body: object = inProd()) => (await api.as('requester', 'POST /things', body)).body
+const pathOf = (link: string) => link.replace('/api/v1', '')
+
+describe('approvals over HTTP', () => {
+  test('a change in prod is accepted, waits, and says for what; elsewhere it is free', async () => {
+    const accepted = await api.as('requester', 'POST /things', inProd())
+    expect(accepted).toMatchObject({ status: 202, body: { status: 'AWAITING_APPROVAL' } })
+    const { links, task_id } = accepted.body
+    expect(links.ticket).toMatch(/^\/api\/v1\/approvals\/ticket_/)
+    const task = await api.as('requester', `GET /tasks/${task_id}`)
+    expect(task.body).toMatchObject({
+      ticket: links.ticket.split('/').at(-1),
+      links: { ticket: links.ticket },
+      why_waiting: expect.stringMatching(/^Needs one approval by role approver or role admin; expires \d{4}-/),
+    })
+    expect((await ask({ name: 'free', organization: 'acme' })).status).toBe('PENDING')
+  })
+
+  test('a replayed request has the same answer, ticket and all', async () => {
+    const body = inProd()
+    const key = { 'idempotency-key': randomUUID() }
+    const first = await api.as('requester', 'POST /things', body, key)
+    const second = await api.as('requester', 'POST /things', body, key)
+    expect(second.body).toEqual(first.body)
+  })
+
+  test('the inbox shows what one may decide; the ticket shows the exact payload, its hash and a dry run', async () => {
+    const body = inProd()
+    const { links, task_id } = await ask(body)
+    const inbox = await api.as('approver', 'GET /approvals')
+    expect(inbox.body['items'].map((item: { task_id: string }) => item.task_id)).toContain(task_id)
+    const own = await api.as('requester', 'GET /approvals')
+    expect(own.body['items']).toEqual([])
+    const mine = await api.as('requester', 'GET /approvals?mine=true')
+    expect(mine.body['items'].map((item: { task_id: string }) => item.task_id)).toContain(task_id)
+
+    const { body: ticket } = await api.as('approver', `GET ${pathOf(links.ticket)}`)
+    expect(ticket).toMatchObject({
+      payload: { operation: 'thing.create', input: body, options: {} },
+      environment: 'prod',
+      rule: 'changes-in-prod',
+      may_decide: true,
+      requested_by: 'requester',
+      dry_run: { diff: `+ ${body.name}`, error: null },
+    })
+    const hash = createHash('sha256')
+      .update(canonicalize(ticket['payload']) ?? '')
+      .digest('hex')
+    expect(ticket['payload_hash']).toBe(hash)
+    expect((await api.as('requester', `GET ${pathOf(links.ticket)}`)).body).toMatchObject({ may_decide: false })
+  })
+
+  test('approve, then everything else is 409; by the requester 403; with another hash 409', async () => {
+    const { links, task_id } = await ask()
+    const path = pathOf(links.ticket)
+    const { payload_hash, rule_digest } = (await api.as('approver', `GET ${path}`)).body
+    const say = { payload_hash, rule_digest, comment: 'fine' }
+    expect(await api.as('requester', `POST ${path}/approve`, say)).toMatchObject({ status: 403 })
+    expect(await api.as('approver', `POST ${path}/approve`, {})).toMatchObject({ status: 422 })
+    expect(await api.as('approver', `POST ${path}/approve`, { payload_hash: 'f'.repeat(64) })).toMatchObject({
+      status: 409,
+      body: { code: 'ticket_changed' },
+    })
+    expect(await api.as('approver', `POST ${path}/withdraw`)).toMatchObject({ status: 403 })
+    const approved = await api.as('approver', `POST ${path}/approve`, say)
+    expect(approved).toMatchObject({
+      status: 200,
+      body: { task: { task_id, status: 'PENDING' }, ticket: { state: 'approved', closed_by: 'approver' } },
+    })
+    for (const verb of ['approve', 'reject']) {
+      const again = await api.as('admin', `POST ${path}/${verb}`, say)
+      expect(again).toMatchObject({ status: 409, body: { code: 'ticket_closed' } })
+    }
+    expect(await api.as('requester', `POST ${path}/withdraw`)).toMatchObject({ status: 409 })
+    expect(await api.as('approver', `GET /approvals/ticket_0000000000e008000000000000`)).toMatchObject({ status: 404 })
+  })
+
+  test('reject and withdraw end the task, and it says why', async () => {
+    const [one, two] = [await ask(), await ask()]
+    await api.as('approver', `POST ${pathOf(one['links'].ticket)}/reject`, { comment: 'too late' })
+    await api.as('requester', `POST ${pathOf(two['links'].ticket)}/withdraw`, { comment: 'never mind' })
+    const rejected = await api.as('requester', `GET /tasks/${one['task_id']}`)
+    expect(rejected.body).toMatchObject({
+      status: 'REJECTED',
+      done: true,
+      error: { code: 'rejected', detail: 'Rejected by approver: too late' },
+    })
+    const withdrawn = await api.as('requester', `GET /tasks/${two['task_id']}`)
+    expect(withdrawn.body).toMatchObject({ status: 'CANCELLED', error: { code: 'cancelled' } })
+  })
+
+  test('a delete in prod without the name again is 422, and the pointer says where', async () => {
+    expect(await api.as('requester', 'DELETE /things/unknown')).toMatchObject({
+      status: 422,
+      body: { code: 'confirmation_required', errors: [{ pointer: '/task/confirm_name' }] },
+    })
+    const confirmed = await api.as('requester', 'DELETE /things/unknown', { task: { confirm_name: 'unknown' } })
+    expect(confirmed).toMatchObject({ status: 202, body: { status: 'AWAITING_APPROVAL' } })
+  })
+})
+
+describe('policies over HTTP', () => {
+  test('the dry run and explain tell which rule a request would meet', async () => {
+    const dry = await api.as('requester', 'POST /things/dry-run', inProd())
+    expect(dry).toMatchObject({ status: 200, body: { approval: { required: true, rule: 'changes-in-prod' } } })
+    const free = await api.as('requester', 'POST /things/dry-run', { name: 'x', organization: 'acme' })
+    expect(free.body).toMatchObject({ approval: { required: false, rule: 'everything-else' } })
+    const asked = { operation: 'thing.delete', input: { name: 'nobody-knows-it' } }
+    expect((await api.as('requester', 'POST /policies/explain', asked)).body).toMatchObject({
+      outcome: 'approval',
+      environment: 'prod',
+      rule: 'changes-in-prod',
+    })
+  })
+
+  test('GET /policies shows the version that a file has just brought', async () => {
+    const before = (await api.as('admin', 'GET /policies')).body
+    await core.setPolicy(`${defaultPolicy}# changed\n`)
+    const after = (await api.as('admin', 'GET /policies')).body
+    expect(after['version']).toBe(before['version'] + 1)
+    expect(after['source']).toContain('# changed')
+    expect(after['history'].map(({ version }: { version: number }) => version)).toContain(before['version'])
+  })
+
+  test('what the policy denies is 403 with its reason, and the OpenAPI document has the routes', async () => {
+    await core.setPolicy(`version: 1\nrules: [{ name: closed, deny: We are moving. }]`)
+    expect(await api.as('requester', 'POST /things', inProd())).toMatchObject({
+      status: 403,
+      body: { code: 'policy_denied', detail: 'The policy refuses it: We are moving.' },
+    })
+    await core.setPolicy(defaultPolicy)
+    const { body } = await api.as('requester', 'GET /openapi.json')
+    expect(Object.keys(body['paths'])).toEqual(
+      expect.arrayContaining(['/api/v1/approvals', '/api/v1/approvals/{ticket}/approve', '/api/v1/policies/explain']),
+    )
+  })
+})

@@ -1,0 +1,151 @@
+import { createHash } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { TicketRefusedError, type TicketRefusal } from '../../approvals/ticket-refused-error.ts'
+import {
+  approveRequestSchema,
+  decisionAnswerSchema,
+  rejectRequestSchema,
+  type TicketDetail,
+  ticketDetailSchema,
+  ticketListQuerySchema,
+  ticketPageSchema,
+  withdrawRequestSchema,
+} from '../../contract/approval.ts'
+import { fromWireId } from '../../contract/ids.ts'
+import { decideTicket, type TicketDecision } from '../../tasks/decide-ticket.ts'
+import { toTask } from '../../tasks/task-view.ts'
+import type { TicketDossier } from '../../tasks/ticket-dossier.sql.ts'
+import { findTicket, listTickets, toTicket } from '../../tasks/ticket-view.ts'
+import type { App } from '../app.ts'
+import { callerOf } from '../authenticate.ts'
+import { runDry } from '../dry-run.ts'
+import { HttpProblem, type ProblemCode } from '../problems.ts'
+import type { Services } from '../services.ts'
+
+const params = z.object({ ticket: z.string() })
+
+/** Approvals: the inbox, one ticket, and the decisions. */
+export function approvalRoutes(app: App, services: Services): void {
+  app.get(
+    '/approvals',
+    {
+      schema: {
+        summary: 'What the caller may decide, oldest first',
+        querystring: ticketListQuerySchema,
+        response: { 200: ticketPageSchema },
+      },
+    },
+    async (request) => {
+      const { principal, tenant } = callerOf(request)
+      const { state, mine = false, page_size: size, page_token: token } = request.query
+      const after = token === undefined ? undefined : fromWireId('ticket', token)
+      if (token !== undefined && after === undefined) {
+        throw new HttpProblem('invalid_page_token', { detail: 'page_token is not one that a list returned.' })
+      }
+      const query = { tenant, state, person: principal, mine, after, limit: size + 1 }
+      const dossiers = await listTickets(services.database, query)
+      const items = dossiers.slice(0, size).map((dossier) => toTicket(dossier, principal))
+      return { items, next_page_token: dossiers.length > size ? (items.at(-1)?.ticket_id ?? null) : null }
+    },
+  )
+
+  app.get(
+    '/approvals/:ticket',
+    { schema: { summary: 'One ticket, with a dry run', params, response: { 200: ticketDetailSchema } } },
+    async (request) => {
+      const dossier = await existing(services, request, request.params.ticket)
+      const dryRun = dossier.ticket.state === 'open' ? await tryDry(services, request, dossier) : null
+      return { ...toTicket(dossier, callerOf(request).principal), dry_run: dryRun }
+    },
+  )
+
+  const answer = { params, response: { 200: decisionAnswerSchema } }
+  app.post(
+    '/approvals/:ticket/approve',
+    { schema: { summary: 'Approve', body: approveRequestSchema, ...answer } },
+    (request) => decide(services, request, { decision: 'approve', ticket: request.params.ticket, said: request.body }),
+  )
+  app.post(
+    '/approvals/:ticket/reject',
+    { schema: { summary: 'Reject', body: rejectRequestSchema, ...answer } },
+    (request) => decide(services, request, { decision: 'reject', ticket: request.params.ticket, said: request.body }),
+  )
+  app.post(
+    '/approvals/:ticket/withdraw',
+    { schema: { summary: 'Take back what you asked for', body: withdrawRequestSchema, ...answer } },
+    (request) =>
+      decide(services, request, { decision: 'withdraw', ticket: request.params.ticket, said: request.body ?? {} }),
+  )
+}
+
+interface Said {
+  readonly decision: TicketDecision['decision']
+  readonly ticket: string
+  readonly said: z.output<typeof rejectRequestSchema>
+}
+
+async function decide(services: Services, request: FastifyRequest, { decision, ticket, said }: Said) {
+  const { principal, tenant } = callerOf(request)
+  try {
+    const task = await decideTicket(services, {
+      tenant,
+      ticketId: ticketIdOf(ticket),
+      person: principal,
+      decision,
+      comment: said.comment,
+      payloadHash: said.payload_hash,
+      ruleDigest: said.rule_digest,
+      diffDigest: said.diff_digest,
+    })
+    return { ticket: toTicket(await existing(services, request, ticket), principal), task: toTask(task) }
+  } catch (error) {
+    if (error instanceof TicketRefusedError) throw new HttpProblem(refusals[error.code], { detail: error.message })
+    throw error
+  }
+}
+
+const refusals = {
+  not_found: 'not_found',
+  ticket_closed: 'ticket_closed',
+  payload_changed: 'ticket_changed',
+  rule_changed: 'ticket_changed',
+  already_decided: 'forbidden',
+  own_request: 'forbidden',
+  not_an_approver: 'forbidden',
+  not_the_requester: 'forbidden',
+} as const satisfies Record<TicketRefusal, ProblemCode>
+
+async function existing(services: Services, request: FastifyRequest, wireId: string): Promise<TicketDossier> {
+  const dossier = await findTicket(services.database, callerOf(request).tenant, ticketIdOf(wireId))
+  // The same answer for a ticket of another tenant.
+  if (!dossier) throw new HttpProblem('not_found', { detail: `There is no ticket ${wireId}.` })
+  return dossier
+}
+
+function ticketIdOf(wireId: string): string {
+  const ticketId = fromWireId('ticket', wireId)
+  if (ticketId === undefined) throw new HttpProblem('not_found', { detail: `${wireId} is not a ticket id.` })
+  return ticketId
+}
+
+// Best effort: a ticket can be read, and decided, while the cluster is away.
+async function tryDry(
+  services: Services,
+  request: FastifyRequest,
+  { task, request: { input } }: TicketDossier,
+): Promise<TicketDetail['dry_run']> {
+  const operation = services.operations.get(task.operation)
+  if (!operation?.dryRun) return null
+  try {
+    const { diff, warnings } = await runDry(services, { request, operation, input })
+    return { diff, diff_digest: createHash('sha256').update(diff).digest('hex'), warnings, error: null }
+  } catch (error) {
+    return {
+      diff: null,
+      diff_digest: null,
+      warnings: [],
+      error: error instanceof Error ? error.message : String(error),
+    }
+  }
+}

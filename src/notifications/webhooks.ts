@@ -1,0 +1,208 @@
+import { v7 as uuidv7 } from 'uuid'
+import type { NotificationKind } from '../contract/notification.ts'
+import { appendNote } from '../database/append-note.sql.ts'
+import type { Database, Transaction } from '../database/database.ts'
+import type { Queue } from '../queue/queue.ts'
+import { deliveryJob } from './deliver.ts'
+import { parseWebhookUrl } from './public-address.ts'
+import type { SecretBox } from './secret-box.ts'
+import { newWebhookSecret } from './sign-webhook.ts'
+import {
+  type DeliveryRow,
+  insertReplay,
+  insertWebhook,
+  removeWebhook,
+  selectDeliveries,
+  selectDelivery,
+  selectWebhooks,
+  updateWebhook,
+  type WebhookRow,
+} from './webhooks.sql.ts'
+
+export interface WebhooksOptions {
+  readonly database: Database
+  readonly queue: Queue
+  /** Undefined: no key is configured, and there are no webhooks. */
+  readonly secrets: SecretBox | undefined
+  readonly mayReach?: (address: string) => boolean
+}
+
+/** Who changes what, in which tenant. */
+export interface WebhookActor {
+  readonly tenant: string
+  readonly name: string
+}
+
+export interface WebhookWithSecret {
+  readonly webhook: WebhookRow
+  /** A new one, shown this once. */
+  readonly secret: string | null
+}
+
+/** Webhooks need a key for their secrets (SLUICE_SECRET_KEY), and there is none. */
+export class NoSecretKeyError extends Error {
+  readonly code = 'no_secret_key'
+}
+
+/** A secret that was replaced signs along for a day. */
+const rotationMs = 24 * 3_600_000
+
+export function listWebhooks({ database }: WebhooksOptions, tenant: string): Promise<WebhookRow[]> {
+  return database.transaction({ role: 'sluice_api', tenant }, (tx) => selectWebhooks(tx, tenant))
+}
+
+/** @throws RefusedAddressError, NoSecretKeyError */
+export async function createWebhook(
+  options: WebhooksOptions,
+  { tenant, name }: WebhookActor,
+  wanted: { readonly style: WebhookRow['style']; readonly url: string; readonly kinds: readonly NotificationKind[] },
+): Promise<WebhookWithSecret> {
+  const { style, kinds } = wanted
+  const url = parseWebhookUrl(wanted.url, options.mayReach).href
+  const id = uuidv7()
+  const { secret, sealed } = makeSecret(options, id, style)
+  return write(options, tenant, async (tx) => {
+    await insertWebhook(tx, {
+      webhook_id: id,
+      tenant_id: tenant,
+      style,
+      url: sealUrl(options, id, { style, url }),
+      kinds: [...kinds],
+      sealed_secret: sealed,
+      created_by: name,
+    })
+    await appendNote(tx, {
+      type: 'webhook.created',
+      actor: name,
+      data: { webhook: id, host: new URL(url).host, kinds },
+    })
+    return { webhook: await existing(tx, tenant, id), secret }
+  })
+}
+
+/** Undefined when the tenant has no such webhook. Another URL discards the secret: it belonged to the receiver before. */
+export async function changeWebhook(
+  options: WebhooksOptions,
+  { tenant, name }: WebhookActor,
+  change: {
+    readonly id: string
+    readonly url?: string | undefined
+    readonly kinds?: readonly NotificationKind[] | undefined
+    readonly enabled?: boolean | undefined
+  },
+): Promise<WebhookWithSecret | undefined> {
+  const url = change.url === undefined ? undefined : parseWebhookUrl(change.url, options.mayReach).href
+  return write(options, tenant, async (tx) => {
+    const [row] = await selectWebhooks(tx, tenant, change.id)
+    if (!row) return undefined
+    const moves = url !== undefined && url !== openUrl(options, row)
+    const renewed = moves ? makeSecret(options, row.webhook_id, row.style) : undefined
+    await updateWebhook(tx, {
+      ...row,
+      kinds: [...(change.kinds ?? row.kinds)],
+      ...(moves && { url: sealUrl(options, row.webhook_id, { style: row.style, url }) }),
+      ...(renewed && { sealed_secret: renewed.sealed, sealed_previous_secret: null, previous_until: null }),
+      ...(change.enabled === true && { disabled_at: null, disabled_reason: null }),
+      ...(change.enabled === false && { disabled_at: new Date(), disabled_reason: `Disabled by ${name}.` }),
+    })
+    const data = { webhook: row.webhook_id, url_changed: moves, kinds: change.kinds, enabled: change.enabled }
+    await appendNote(tx, { type: 'webhook.changed', actor: name, data })
+    return { webhook: await existing(tx, tenant, row.webhook_id), secret: renewed?.secret ?? null }
+  })
+}
+
+/** A new secret; the one before signs along for a day, so that the receiver can change over. */
+export async function rotateSecret(
+  options: WebhooksOptions,
+  { tenant, name }: WebhookActor,
+  id: string,
+): Promise<WebhookWithSecret | undefined> {
+  return write(options, tenant, async (tx) => {
+    const [row] = await selectWebhooks(tx, tenant, id)
+    if (!row) return undefined
+    const { secret, sealed } = makeSecret(options, id, row.style)
+    await updateWebhook(tx, {
+      ...row,
+      sealed_secret: sealed,
+      sealed_previous_secret: row.sealed_secret,
+      previous_until: new Date(Date.now() + rotationMs),
+    })
+    await appendNote(tx, { type: 'webhook.rotated', actor: name, data: { webhook: id } })
+    return { webhook: await existing(tx, tenant, id), secret }
+  })
+}
+
+export function deleteWebhook(options: WebhooksOptions, { tenant, name }: WebhookActor, id: string): Promise<boolean> {
+  return write(options, tenant, async (tx) => {
+    const removed = await removeWebhook(tx, tenant, id)
+    if (removed) await appendNote(tx, { type: 'webhook.deleted', actor: name, data: { webhook: id } })
+    return removed
+  })
+}
+
+/** Newest first; undefined when the tenant has no such webhook. */
+export function listDeliveries(
+  { database }: WebhooksOptions,
+  tenant: string,
+  { id, before, limit }: { readonly id: string; readonly before: Date | undefined; readonly limit: number },
+): Promise<DeliveryRow[] | undefined> {
+  return database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
+    const [webhook] = await selectWebhooks(tx, tenant, id)
+    return webhook && selectDeliveries(tx, id, { before, limit })
+  })
+}
+
+/** Sends a message once more, under a new id. Undefined when the webhook has no such delivery. */
+export function replayDelivery(
+  options: WebhooksOptions,
+  { tenant, name }: WebhookActor,
+  { id, deliveryId }: { readonly id: string; readonly deliveryId: string },
+): Promise<DeliveryRow | undefined> {
+  return write(options, tenant, async (tx) => {
+    const found = await selectDelivery(tx, deliveryId)
+    if (found?.webhook.webhook_id !== id || found.webhook.deleted_at !== null) return undefined
+    const newId = uuidv7()
+    await insertReplay(tx, newId, found.delivery)
+    await options.queue.insert(tx, 'sluice-deliver', [deliveryJob(newId)])
+    await appendNote(tx, { type: 'webhook.replayed', actor: name, data: { webhook: id, delivery: deliveryId } })
+    return (await selectDelivery(tx, newId))?.delivery
+  })
+}
+
+function write<T>({ database }: WebhooksOptions, tenant: string, work: (tx: Transaction) => Promise<T>): Promise<T> {
+  return database.transaction({ role: 'sluice_api', tenant }, work)
+}
+
+async function existing(tx: Transaction, tenant: string, id: string): Promise<WebhookRow> {
+  const [row] = await selectWebhooks(tx, tenant, id)
+  if (!row) throw new Error(`webhook ${id} is gone`)
+  return row
+}
+
+function box({ secrets }: Pick<WebhooksOptions, 'secrets'>): SecretBox {
+  if (secrets) return secrets
+  throw new NoSecretKeyError(
+    'No key for secrets is configured: set SLUICE_SECRET_KEY (32 bytes, in base64) and restart.',
+  )
+}
+
+// The path of a Slack URL is its password, so that it has no other secret.
+function makeSecret(options: WebhooksOptions, id: string, style: WebhookRow['style']) {
+  if (style === 'slack') return { secret: null, sealed: null }
+  const secret = newWebhookSecret()
+  return { secret, sealed: box(options).seal(secret, id) }
+}
+
+function sealUrl(options: WebhooksOptions, id: string, target: Pick<WebhookRow, 'style' | 'url'>): string {
+  return target.style === 'slack' ? box(options).seal(target.url, `${id}/url`) : target.url
+}
+
+export function openUrl(options: Pick<WebhooksOptions, 'secrets'>, row: WebhookRow): string {
+  return row.style === 'slack' ? box(options).open(row.url, `${row.webhook_id}/url`) : row.url
+}
+
+/** What may be shown of the URL. */
+export function shownUrl(options: Pick<WebhooksOptions, 'secrets'>, row: WebhookRow): string {
+  if (row.style !== 'slack') return row.url
+  return options.secrets ? `${new URL(openUrl(options, row)).origin}/…` : '…'
+}

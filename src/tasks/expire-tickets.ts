@@ -1,0 +1,36 @@
+import { closeTicket, lockTicket } from '../approvals/ticket.sql.ts'
+import { toWireId } from '../contract/ids.ts'
+import type { Database, Transaction } from '../database/database.ts'
+import type { SignalSender } from '../database/signals.ts'
+import { problem } from './decide-ticket.ts'
+import { appendExpired, listOverdueTickets } from './due-tickets.sql.ts'
+
+export interface ExpireTicketsOptions {
+  readonly database: Database
+  readonly signals: SignalSender
+  readonly workerId: string
+}
+
+/** Ends the tasks whose tickets nobody decided in time, by the database's clock. Any worker may, at any time. */
+export async function expireTickets(options: ExpireTicketsOptions): Promise<number> {
+  const overdue = await options.database.transaction({ role: 'sluice_worker' }, listOverdueTickets)
+  let expired = 0
+  // One transaction each: a ticket that is being decided holds up no other.
+  for (const ticketId of overdue) {
+    if (await options.database.transaction({ role: 'sluice_worker' }, (tx) => expire(tx, ticketId, options.workerId))) {
+      expired++
+    }
+  }
+  if (expired > 0) options.signals.send('events')
+  return expired
+}
+
+async function expire(tx: Transaction, ticketId: string, workerId: string): Promise<boolean> {
+  const ticket = await lockTicket(tx, ticketId)
+  if (!ticket || ticket.state !== 'open' || !ticket.overdue) return false
+  await closeTicket(tx, ticketId, { state: 'expired', by: workerId })
+  const error = problem('expired', 'Expired', `Nobody decided by ${ticket.expires_at.toISOString()}. Ask again.`)
+  const payload = { ticket: toWireId('ticket', ticketId), rule: ticket.rule, error }
+  await appendExpired(tx, ticket, { actor: workerId, payload })
+  return true
+}

@@ -1,0 +1,199 @@
+import { actionOf, type Placement, type Policy, type PolicyFacts, type Verdict } from '../approvals/policy.ts'
+import type { ActivePolicy } from '../approvals/policy-store.ts'
+import type { Database, Transaction } from '../database/database.ts'
+import type { Operation } from '../operations/define-operation.ts'
+import type { AcceptRequest } from './accept-task.ts'
+import type { AcceptRow, RequestPayload } from './accept-tasks.sql.ts'
+import { type FoundPlacement, readPlacements } from './target-placements.sql.ts'
+
+export interface GatedRequest {
+  readonly request: AcceptRequest
+  readonly row: AcceptRow
+}
+
+export interface JudgedRow {
+  readonly row: AcceptRow
+  /** Why it is refused, where it is. */
+  readonly reason?: string
+}
+
+/** The policy at the door: says what becomes of each request of a group, in the transaction that accepts it. */
+export interface Gate {
+  judge(tx: Transaction, group: readonly GatedRequest[]): Promise<JudgedRow[]>
+}
+
+export interface GateOptions {
+  active(): ActivePolicy
+  /** For conditions on time. @default the clock of this machine */
+  readonly now?: () => Date
+}
+
+export function createGate(options: GateOptions): Gate {
+  const now = options.now ?? (() => new Date())
+  return {
+    judge: async (tx, group) => {
+      const placements = await readPlacements(
+        tx,
+        group.map(({ row }) => row),
+      )
+      const active = options.active()
+      return group.map((one, i) => judgeOne(active, one, { found: placements.get(i), now: now() }))
+    },
+  }
+}
+
+function judgeOne(
+  { policy, version }: ActivePolicy,
+  { request, row }: GatedRequest,
+  { found, now }: { found: FoundPlacement | undefined; now: Date },
+): JudgedRow {
+  const { operation, input } = request
+  const { placement, environment } = locate(policy, operation, { input, target: row.target, found })
+  const requester = { roles: request.roles ?? [], groups: request.groups ?? [] }
+  const facts = toFacts(
+    { operation: operation.type, tenant: row.tenant, actor: row.actor, now, environment },
+    { ...row.payload, requester },
+    row.target !== null,
+  )
+  const verdict = policy.evaluate(facts)
+  const payload = { ...row.payload, placement, environment, requester }
+  if (verdict.outcome === 'deny') {
+    return { row: { ...row, payload: { ...payload, refused: 'denied' } }, reason: verdict.reason }
+  }
+  const unconfirmed = confirmationProblem(policy, { request, row, environment })
+  if (unconfirmed !== undefined) {
+    return { row: { ...row, payload: { ...payload, refused: 'unconfirmed' } }, reason: unconfirmed }
+  }
+  if (verdict.outcome === 'allow') return { row: { ...row, payload } }
+  return { row: { ...row, payload: { ...payload, ...withTicket(row, { verdict, policy, version, request }) } } }
+}
+
+interface TicketSource {
+  readonly verdict: Extract<Verdict, { outcome: 'approval' }>
+  readonly policy: Policy
+  readonly version: number
+  readonly request: AcceptRequest
+}
+
+function withTicket(row: AcceptRow, { verdict, policy, version, request }: TicketSource): Partial<RequestPayload> {
+  return {
+    status: 'AWAITING_APPROVAL',
+    // Kept although it lies in the future: the approval schedules the task.
+    start_at: request.options.start_at ?? null,
+    // The ticket of one task has the task's UUID: a replayed answer can name it without a look.
+    ticket_id: row.task_id,
+    ticket: {
+      rule: verdict.rule,
+      rule_digest: verdict.ruleDigest,
+      policy_version: version,
+      payload_hash: row.request_hash,
+      options: request.options,
+      stages: verdict.stages,
+      expires_in_ms: verdict.expiresInMs,
+      limit_per_requester: policy.limits.open_tickets_per_requester,
+      limit_per_tenant: policy.limits.open_tickets_per_tenant,
+    },
+  }
+}
+
+export interface AskedRequest {
+  readonly operation: Operation
+  readonly input: unknown
+  readonly tenant: string
+  readonly person: { readonly name: string; readonly roles: readonly string[]; readonly groups?: readonly string[] }
+}
+
+/** What the policy would make of a request, without asking for it. */
+export async function explainRequest(
+  database: Database,
+  { policy }: ActivePolicy,
+  { operation, input, tenant, person }: AskedRequest,
+): Promise<{ readonly verdict: Verdict; readonly environment: string }> {
+  const target = operation.target?.(input) ?? null
+  const placements = await database.transaction({ role: 'sluice_api', tenant }, (tx) =>
+    readPlacements(tx, [{ tenant, target }]),
+  )
+  const { environment } = locate(policy, operation, { input, target, found: placements.get(0) })
+  const requester = { roles: person.roles, groups: person.groups ?? [] }
+  const source = { operation: operation.type, tenant, actor: person.name, environment, now: new Date() }
+  const asked = { input, cluster: operation.cluster?.(input) ?? null, requester }
+  return { verdict: policy.evaluate(toFacts(source, asked, target !== null)), environment }
+}
+
+interface Located {
+  readonly placement: Placement | null
+  readonly environment: string
+}
+
+/**
+ * Where a change happens. What is made goes where configuration puts it; what exists is where its record says,
+ * whatever the request says; where neither is known the strictest environment's rules hold.
+ */
+export function locate(
+  policy: Policy,
+  operation: Operation,
+  { input, target, found }: { input: unknown; target: string | null; found: FoundPlacement | undefined },
+): Located {
+  const asked: Placement = {
+    cluster: operation.cluster?.(input) ?? null,
+    namespace: target === null ? null : namespaceOf(target),
+    organization: operation.organization?.(input) ?? null,
+  }
+  const action = actionOf(operation.type, target !== null)
+  if (found) {
+    const recorded = policy.environmentOf(found.placement ?? undefined)
+    if (action !== 'create' || recorded === policy.environmentOf(asked)) {
+      return { placement: found.placement, environment: recorded }
+    }
+    return { placement: null, environment: policy.environmentOf(undefined) }
+  }
+  if (action === 'create' || action === 'run') return { placement: asked, environment: policy.environmentOf(asked) }
+  return { placement: null, environment: policy.environmentOf(undefined) }
+}
+
+function namespaceOf(target: string): string | null {
+  const namespace = target.slice(target.indexOf(':') + 1).split('/')[2]
+  return namespace === undefined || namespace === '' ? null : namespace
+}
+
+interface FactSource {
+  readonly operation: string
+  readonly tenant: string
+  readonly actor: string
+  readonly environment: string
+  readonly now: Date
+}
+
+/** What the policy is asked about a request: from its payload, so that it can be asked again later. */
+export function toFacts(
+  { operation, tenant, actor, environment, now }: FactSource,
+  payload: Pick<RequestPayload, 'input' | 'cluster' | 'requester'>,
+  hasTarget: boolean,
+): PolicyFacts {
+  const { roles = [], groups = [] } = payload.requester ?? {}
+  return {
+    operation,
+    action: actionOf(operation, hasTarget),
+    input: payload.input,
+    requester: { name: actor, roles, groups },
+    tenant,
+    environment,
+    cluster: payload.cluster,
+    now,
+  }
+}
+
+// Who deletes in the strictest environment types the name again. A retry was confirmed the first time.
+function confirmationProblem(
+  policy: Policy,
+  { request, row, environment }: { request: AcceptRequest; row: AcceptRow; environment: string },
+): string | undefined {
+  const asks =
+    actionOf(request.operation.type, row.target !== null) === 'delete' &&
+    environment === policy.strictestEnvironment &&
+    request.retryOf === undefined
+  if (!asks || row.target === null) return undefined
+  const name = row.target.slice(row.target.lastIndexOf('/') + 1)
+  if (request.options.confirm_name === name) return undefined
+  return `Deleting in ${environment} needs the name once more: send "task": { "confirm_name": "${name}" }.`
+}

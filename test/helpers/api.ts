@@ -1,0 +1,90 @@
+import { createApp, type App } from '../../src/http/app.ts'
+import type { Services } from '../../src/http/services.ts'
+import { createDevelopmentIdentity, type DevelopmentPrincipal } from '../../src/identity/development-identity.ts'
+import { createWatchHub } from '../../src/kubernetes/watch-hub.ts'
+import { createFeed } from '../../src/live/feed.ts'
+import type { Operation } from '../../src/operations/define-operation.ts'
+import { createSecretBox } from '../../src/notifications/secret-box.ts'
+import { createOperationRegistry } from '../../src/operations/registry.ts'
+import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
+import type { GovernedCore } from './governed-core.ts'
+
+// Answers are whatever the test expects of them; a wrong expectation fails it.
+// oxlint-disable-next-line typescript/no-explicit-any
+type Answer = Record<string, any>
+
+export interface TestApi {
+  readonly app: App
+  readonly tokens: Readonly<Record<DevelopmentPrincipal, string>>
+  readonly services: Services
+  /** Asks as one of the development principals; the answer's body is parsed. */
+  as(
+    who: DevelopmentPrincipal,
+    line: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<{ status: number; headers: Record<string, unknown>; body: Answer }>
+  stop(): Promise<void>
+}
+
+/** The HTTP API over a governed core, asked without a socket; no worker. */
+export async function startTestApi(
+  core: GovernedCore,
+  operations: readonly Operation[],
+  options: Pick<Services, 'mayReach'> = {},
+): Promise<TestApi> {
+  const letters = { requester: 'r', approver: 'a', admin: 'm' } as const
+  const tokens = {
+    requester: letters.requester.repeat(43),
+    approver: letters.approver.repeat(43),
+    admin: letters.admin.repeat(43),
+  }
+  const logger = createMemoryLogger()
+  const feed = createFeed({ pool: core.database.pool, listener: core.listener, logger, pollMs: 50 })
+  await feed.start()
+  const noCluster = (_tenant: string, name: string): never => {
+    throw new Error(`there is no cluster ${name} here`)
+  }
+  const hub = createWatchHub({ cluster: (name) => noCluster('', name), logger })
+  const services: Services = {
+    ...core,
+    ...options,
+    identity: createDevelopmentIdentity({ tokens }),
+    operations: createOperationRegistry(operations),
+    secrets: createSecretBox(Buffer.alloc(32, 7)),
+    feed,
+    logger,
+    hub,
+    cluster: noCluster,
+    clusterKey: (_tenant, name) => name,
+    clusterNames: () => ['default'],
+    ready: () => true,
+    notReady: async () => [],
+  }
+  const app = await createApp({ services })
+  return {
+    app,
+    tokens,
+    services,
+    as: async (who, line, body, headers = {}) => {
+      const [method = 'GET', path = ''] = line.split(' ')
+      const response = await app.inject({
+        // The lines are written in this test kit's own tests.
+        method: method as 'GET',
+        url: `/api/v1${path}`,
+        headers: { authorization: `Bearer ${tokens[who]}`, ...headers },
+        ...(body !== undefined && { payload: body as object }),
+      })
+      return {
+        status: response.statusCode,
+        headers: response.headers,
+        body: response.body === '' ? {} : response.json<Answer>(),
+      }
+    },
+    stop: async () => {
+      await feed.stop()
+      await app.close()
+      await hub.stop()
+    },
+  }
+}
