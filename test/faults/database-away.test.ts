@@ -37,8 +37,9 @@ const start = async (databaseUrl = postgres.connectionString) => {
   requester = sluice.as('requester')
 }
 
-const untilCount = (callers: InsistentCallers, status: number, least: number) =>
-  expect.poll(() => callers.count(status), { timeout: 60_000, interval: 10 }).toBeGreaterThanOrEqual(least)
+const untilCount = async (callers: InsistentCallers, status: number, least: number): Promise<void> => {
+  await expect.poll(() => callers.count(status), { timeout: 60_000, interval: 10 }).toBeGreaterThanOrEqual(least)
+}
 
 /** Nothing but 202 and an honest 503; and behind every 202 a task, once, that goes on to its end. */
 async function expectHonest(callers: InsistentCallers): Promise<void> {

@@ -286,7 +286,7 @@ describe('the list', () => {
 
   test('is narrowed by label, status, operation, target, principal, time and text', async () => {
     const names = async (query: string) =>
-      (await list(`${label}&${query}`)).items.map(({ target }) => target?.split('/').at(-1)).sort()
+      (await list(`${label}&${query}`)).items.map(({ target }) => target?.split('/').at(-1) ?? '').sort()
     const all = ['listed-1', 'listed-2', 'listed-3', 'listed-4', 'listed-5']
     expect(await names(`label=${encodeURIComponent('odd=true')}`)).toEqual(['listed-1', 'listed-3', 'listed-5'])
     expect(await names('status=COMPLETED&status=FAILED')).toEqual(all)

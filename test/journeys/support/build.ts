@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { FolderLockedError, lockFolder } from '../../../src/cli/folder-lock.ts'
-import { until } from '../../helpers/until.ts'
+import { type FolderLock, FolderLockedError, lockFolder } from '../../../src/cli/folder-lock.ts'
 
 const run = promisify(execFile)
 
@@ -27,20 +28,23 @@ export async function buildSluice(): Promise<void> {
 
 /** Several test files may ask at once. */
 async function whileAlone(work: () => Promise<void>): Promise<void> {
-  const path = join(tmpdir(), `sluice-build-${Buffer.from(root).toString('hex').slice(-40)}.lock`)
+  const path = join(tmpdir(), `sluice-build-${createHash('sha256').update(root).digest('hex').slice(0, 16)}.lock`)
+  const lock = await takeTurn(path)
+  try {
+    await work()
+  } finally {
+    await lock.release()
+  }
+}
+
+async function takeTurn(path: string): Promise<FolderLock> {
   const deadline = performance.now() + 60_000
   for (;;) {
     try {
-      const lock = await lockFolder(path)
-      return await work().finally(() => lock.release())
+      return await lockFolder(path)
     } catch (error) {
       if (!(error instanceof FolderLockedError) || performance.now() > deadline) throw error
-      await until(() =>
-        stat(path).then(
-          () => false,
-          () => true,
-        ),
-      ).catch(() => false)
+      await delay(50)
     }
   }
 }
