@@ -53,3 +53,16 @@ test('a rewound counter stays rewound', () => {
   expect(second.get('/things', 'default/one')?.metadata['resourceVersion']).toBe(String(version - 500))
   second.close()
 })
+
+test('rewrites itself while running once it is long and mostly history', () => {
+  const store = open()
+  const text = 'z'.repeat(1_000_000)
+  for (let index = 0; index < 70; index += 1) store.put('/things', thing('large', `${index}${text}`))
+  expect(statSync(join(folder, 'journal.jsonl')).size).toBeLessThan(20_000_000)
+  store.put('/things', thing('last'))
+  store.close()
+  const again = open()
+  expect(again.get('/things', 'default/large')?.['value']).toBe(`69${text}`)
+  expect(again.get('/things', 'default/last')).toBeDefined()
+  again.close()
+})

@@ -35,12 +35,14 @@ const compactAtBytes = 64 * 1024 * 1024
 export class Journal {
   readonly #file: string
   #descriptor: number
-  #bytes = 0
-  #bytesAfterCompaction = 0
+  /** Where the next line goes. It moves on only after a whole line, so that a failed write is overwritten. */
+  #position: number
+  #sizeAfterCompaction = 0
 
-  private constructor(file: string, descriptor: number) {
+  private constructor(file: string, { descriptor, size }: WrittenFile) {
     this.#file = file
     this.#descriptor = descriptor
+    this.#position = size
   }
 
   /** Reads what is there, then rewrites it without its history. */
@@ -56,26 +58,21 @@ export class Journal {
   /** `text` is the object's JSON, which most callers have at hand. */
   append(entry: JournalEntry, text: string | undefined): void {
     const line = `${JSON.stringify([entry.version, entry.resource, entry.key])}${text === undefined ? '' : `\t${text}`}\n`
-    writeAll(this.#descriptor, line)
-    this.#bytes += line.length
+    this.#position += writeAll(this.#descriptor, line, this.#position)
   }
 
   get wantsCompaction(): boolean {
-    return this.#bytes > compactAtBytes && this.#bytes > 3 * this.#bytesAfterCompaction
+    return this.#position > compactAtBytes && this.#position > 3 * this.#sizeAfterCompaction
   }
 
   compact(version: number, objects: Iterable<readonly [resource: string, key: string, text: string]>): void {
     const lines: string[] = []
-    let bytes = 0
-    for (const [resource, key, text] of objects) {
-      const line = `${JSON.stringify([version, resource, key])}\t${text}`
-      lines.push(line)
-      bytes += line.length
-    }
+    for (const [resource, key, text] of objects) lines.push(`${JSON.stringify([version, resource, key])}\t${text}`)
+    const { descriptor, size } = rewrite(this.#file, version, lines)
     closeSync(this.#descriptor)
-    this.#descriptor = rewrite(this.#file, version, lines)
-    this.#bytes = bytes
-    this.#bytesAfterCompaction = bytes
+    this.#descriptor = descriptor
+    this.#position = size
+    this.#sizeAfterCompaction = size
   }
 
   close(): void {
@@ -126,25 +123,32 @@ function parseLine(line: string, file: string, number: number): JournalEntry {
   return { version, resource, key, object }
 }
 
+interface WrittenFile {
+  readonly descriptor: number
+  readonly size: number
+}
+
 /** Atomic: until the rename, the old file is whole; after it, the new one is. */
-function rewrite(file: string, version: number, lines: Iterable<string>): number {
+function rewrite(file: string, version: number, lines: Iterable<string>): WrittenFile {
   const draft = `${file}.new`
   const descriptor = openSync(draft, 'w', 0o600)
-  writeAll(descriptor, `${header} ${version}\n`)
+  let size = writeAll(descriptor, `${header} ${version}\n`, 0)
   let chunk = ''
   for (const line of lines) {
     chunk += `${line}\n`
     if (chunk.length > 1_000_000) {
-      writeAll(descriptor, chunk)
+      size += writeAll(descriptor, chunk, size)
       chunk = ''
     }
   }
-  writeAll(descriptor, chunk)
+  size += writeAll(descriptor, chunk, size)
   renameSync(draft, file)
-  return descriptor
+  return { descriptor, size }
 }
 
-function writeAll(descriptor: number, text: string): void {
+/** Returns the number of bytes. */
+function writeAll(descriptor: number, text: string, position: number): number {
   const bytes = Buffer.from(text)
-  for (let at = 0; at < bytes.length;) at += writeSync(descriptor, bytes, at)
+  for (let at = 0; at < bytes.length;) at += writeSync(descriptor, bytes, at, bytes.length - at, position + at)
+  return bytes.length
 }

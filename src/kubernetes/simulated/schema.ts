@@ -150,7 +150,7 @@ export function isAssociative(schema: Schema): boolean {
 }
 
 /** Fields of the object are not declared: they are kept as they come. */
-export function isOpen(schema: Schema): boolean {
+function isOpen(schema: Schema): boolean {
   return (
     schema['x-kubernetes-preserve-unknown-fields'] === true ||
     schema.additionalProperties === true ||

@@ -138,7 +138,7 @@ describe('a cluster with a data folder', () => {
   })
 
   test('says who may be in the way when its port is taken, and keeps its files to its owner', async () => {
-    const first = await start({ dataDir })
+    await start({ dataDir })
     await expect(startSimulatedCluster({ dataDir })).rejects.toMatchObject({ code: 'port_taken' })
     expect(statSync(join(dataDir, 'cluster.json')).mode & 0o077).toBe(0)
     expect(statSync(join(dataDir, 'journal.jsonl')).mode & 0o077).toBe(0)

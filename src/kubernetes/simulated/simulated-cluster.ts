@@ -6,11 +6,18 @@ import { builtInKinds } from './built-in-kinds.ts'
 import { seededRandom, systemClock, type SimulatedClock } from './clock.ts'
 import { readIdentity, writeIdentity, type ClusterIdentity } from './cluster-folder.ts'
 import { controllers, housekeepers } from './controllers/all-controllers.ts'
-import { controllerDefaults, type ControllerOptions } from './controllers/controller.ts'
+import { controllerDefaults, type ControllerContext, type ControllerOptions } from './controllers/controller.ts'
 import { ControllerRunner } from './controllers/controller-runner.ts'
 import { EventRecorder } from './controllers/event-recorder.ts'
 import { GarbageCollector } from './controllers/garbage-collector.ts'
-import { Faults, type ActiveFault, type ControllerFault, type FaultInjector, type FaultMatch } from './faults.ts'
+import {
+  Faults,
+  type ActiveFault,
+  type ControllerFault,
+  type FaultInjector,
+  type FaultMatch,
+  type FaultTargets,
+} from './faults.ts'
 import { CrdRegistrar } from './crd-registrar.ts'
 import { Journal } from './journal.ts'
 import { openListener, portOf, refuseSecondStart } from './listener.ts'
@@ -141,79 +148,48 @@ interface Assembled {
   readonly startControllers: () => Stoppable
 }
 
-function assemble({
-  options,
-  tokens,
-  clock,
-  identity,
-  listener,
-}: {
+interface Assembly {
   readonly options: SimulatedClusterOptions
   readonly tokens: readonly SimulatedToken[]
   readonly clock: SimulatedClock
   readonly identity: ClusterIdentity
   readonly listener: Server
-}): Assembled {
+}
+
+function assemble({ options, tokens, clock, identity, listener }: Assembly): Assembled {
   const opened = options.dataDir === undefined ? undefined : Journal.open(options.dataDir)
   const store = new ObjectStore(opened?.journal, opened?.entries)
-  const { historyMs, historyEvents } = options
-  const cache = new WatchCache(store, clock, {
-    ...(historyMs === undefined ? {} : { historyMs }),
-    ...(historyEvents === undefined ? {} : { historyEvents }),
-  })
+  const cache = new WatchCache(store, clock, options)
   const kinds = new KindRegistry()
   for (const kind of builtInKinds) kinds.serve(kind)
   const writer = new ObjectWriter(store, clock)
   const remover = new ObjectRemover(store, clock)
   const random = seededRandom(options.seed ?? 1)
-  let runner: ControllerRunner | undefined
+  const parts = { store, writer, remover, kinds, clock }
   const serverParts = {
-    kinds,
-    store,
+    ...parts,
     cache,
-    writer,
-    remover,
     resources: new ResourceHandler({ store, cache, writer, remover, clock }),
     authorizer: new Authorizer(tokens),
-    clock,
     certificate: identity.certificate,
     watch: { bookmarkMs: options.bookmarkMs ?? 60_000, watchList: options.watchList ?? true, random, clock },
     faults: () => faults,
   }
   const server = new ApiServer(serverParts, listener)
-  const faults: Faults = new Faults(
-    {
-      watches: () => server.watches,
-      dropHistory() {
-        store.skipVersion()
-        cache.dropHistory()
-      },
-      rewind(by) {
-        store.rewind(by)
-        cache.dropHistory()
-      },
-      breakConnections: (downMs) => server.breakConnections(downMs),
-      controllersChanged: () => runner?.enqueueAll(),
-    },
-    clock,
-  )
+  let runner: ControllerRunner | undefined
+  const controllersChanged = (): void => runner?.enqueueAll()
+  const faults: Faults = createFaults({ store, cache, server, clock, controllersChanged })
   const registrar = new CrdRegistrar(kinds, store, ({ group, plural }) => server.endWatches(group, plural))
   kinds.serve(registrar.kind())
   createNamespaces(store, writer)
   const startControllers = (): Stoppable => {
     const settings = { ...controllerDefaults, ...options.controllers }
     const recorder = new EventRecorder(store, writer, clock)
-    const parts = { store, writer, remover, kinds, clock }
+    const recordEvent: ControllerContext['recordEvent'] = (object, event) => recorder.record(object, event)
     const collector = new GarbageCollector(parts)
     const chosen = settings.enabled ? [...housekeepers, ...controllers] : housekeepers
-    runner = new ControllerRunner(chosen, {
-      ...parts,
-      random,
-      options: settings,
-      faults,
-      recordEvent: (object, event) => recorder.record(object, event),
-    })
-    const started = runner
+    const started = new ControllerRunner(chosen, { ...parts, random, options: settings, faults, recordEvent })
+    runner = started
     return {
       stop() {
         collector.stop()
@@ -222,6 +198,31 @@ function assemble({
     }
   }
   return { server, store, faults, startControllers }
+}
+
+function createFaults(parts: {
+  readonly store: ObjectStore
+  readonly cache: WatchCache
+  readonly server: ApiServer
+  readonly clock: SimulatedClock
+  readonly controllersChanged: () => void
+}): Faults {
+  const { store, cache, server, clock, controllersChanged } = parts
+  const targets: FaultTargets = {
+    watches: () => server.watches,
+    dropHistory() {
+      // A version further, so that no client's position is the newest one.
+      store.skipVersion()
+      cache.dropHistory()
+    },
+    rewind(by) {
+      store.rewind(by)
+      cache.dropHistory()
+    },
+    breakConnections: (downMs) => server.breakConnections(downMs),
+    controllersChanged,
+  }
+  return new Faults(targets, clock)
 }
 
 function createNamespaces(store: ObjectStore, writer: ObjectWriter): void {

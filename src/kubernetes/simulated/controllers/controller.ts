@@ -16,7 +16,6 @@ import type { ObjectStore } from '../object-store.ts'
 import type { ObjectName, ObjectWriter } from '../object-writer.ts'
 import type { RecordedEvent } from './event-recorder.ts'
 import type { KindRegistry, ResourceKind } from '../resource-kind.ts'
-import { resourceId } from '../resource-kind.ts'
 
 /** How fast, and how well, the controllers work. Times in milliseconds. */
 export interface ControllerOptions {
@@ -186,15 +185,6 @@ const recreatedAnnotation = 'simulated.sluice/recreated'
 function wasRecreated(object: KubernetesObject): boolean {
   const annotations = object.metadata['annotations']
   return isObject(annotations) && annotations[recreatedAnnotation] === 'true'
-}
-
-export function requireKind(
-  context: ControllerContext,
-  controller: Pick<Controller, 'group' | 'plural'>,
-): ResourceKind {
-  const kind = context.kinds.stored(controller.group, controller.plural)
-  if (kind === undefined) throw new Error(`The simulated cluster does not serve ${resourceId(controller)}.`)
-  return kind
 }
 
 export function faultOf(

@@ -46,7 +46,10 @@ export const deploymentController: Controller = {
       return undefined
     }
     const old = sets.filter((set) => set !== current)
-    if (current !== undefined) scale(current, wanted, context)
+    if (current !== undefined) {
+      raiseRevision(deployment, current, { sets, context })
+      scale(current, wanted, context)
+    }
     const ready = numberAt(current, 'status', 'readyReplicas') ?? 0
     if (ready >= wanted && !paused) for (const set of old) scale(set, 0, context)
     return writeDeploymentStatus(deployment, { current, old, wanted, context })
@@ -66,7 +69,7 @@ function createReplicaSet(
   sets: readonly KubernetesObject[],
   { hash, context }: { readonly hash: string; readonly context: ControllerContext },
 ): void {
-  const revision = 1 + Math.max(0, ...sets.map((set) => Number(annotationsOf(set)[revisionAnnotation] ?? 0)))
+  const revision = 1 + Math.max(0, ...sets.map(revisionOf))
   const template = cloneJson(objectAt(deployment, 'spec', 'template') ?? {})
   const labels: JsonObject = { ...objectAt(template, 'metadata', 'labels'), [hashLabel]: hash }
   template['metadata'] = { ...objectAt(template, 'metadata'), labels }
@@ -88,13 +91,29 @@ function createReplicaSet(
   // An earlier one of this name that nobody owns any more: the next look finds it gone or ours.
   if (store.get('apps/replicasets', `${namespaceOf(deployment)}/${name}`) !== undefined) return
   writer.create(replicaSetKind, namespaceOf(deployment), draft, { manager })
-  const mark = (changed: KubernetesObject): void => {
-    const annotations = objectAt(changed.metadata, 'annotations') ?? {}
-    changed.metadata['annotations'] = { ...annotations, [revisionAnnotation]: String(revision) }
-  }
-  writer.edit(deploymentKind, nameOf(deployment), mark, { manager })
   const message = `Scaled up replica set ${name} to ${numberAt(draft, 'spec', 'replicas') ?? 1}`
   context.recordEvent(deployment, { type: 'Normal', reason: 'ScalingReplicaSet', message, component: manager })
+}
+
+/** A template that comes back is the newest revision again, under the ReplicaSet that it had. */
+function raiseRevision(
+  deployment: KubernetesObject,
+  current: KubernetesObject,
+  { sets, context }: { readonly sets: readonly KubernetesObject[]; readonly context: ControllerContext },
+): void {
+  const newest = Math.max(...sets.map(revisionOf))
+  if (revisionOf(current) === newest && annotationsOf(deployment)[revisionAnnotation] === String(newest)) return
+  const revision = String(revisionOf(current) === newest ? newest : newest + 1)
+  const mark = (draft: KubernetesObject): void => {
+    const annotations = objectAt(draft.metadata, 'annotations') ?? {}
+    draft.metadata['annotations'] = { ...annotations, [revisionAnnotation]: revision }
+  }
+  context.writer.edit(replicaSetKind, nameOf(current), mark, { manager })
+  context.writer.edit(deploymentKind, nameOf(deployment), mark, { manager })
+}
+
+function revisionOf(set: KubernetesObject): number {
+  return Number(annotationsOf(set)[revisionAnnotation] ?? 0)
 }
 
 function scale(set: KubernetesObject, replicas: number, context: ControllerContext): void {

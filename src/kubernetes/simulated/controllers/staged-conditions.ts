@@ -1,5 +1,5 @@
 import type { JsonObject } from '../json.ts'
-import { equalJson, isObject } from '../json.ts'
+import { equalJson, isObject, listAt, stringAt } from '../json.ts'
 import type { KubernetesObject, StatusCondition } from '../kubernetes-object.ts'
 import type { ResourceKind } from '../resource-kind.ts'
 import { behaviourOf, faultOf, recreate, withConditions, writeStatus, type ControllerContext } from './controller.ts'
@@ -19,7 +19,7 @@ export interface StagedKind {
   readonly readyStatus?: (object: KubernetesObject) => JsonObject
 }
 
-/** One step of a staged kind; see Controller. */
+/** One step of a staged kind; see Controller. However late it comes, no stage is left out. */
 export function stepStages(
   object: KubernetesObject,
   staged: StagedKind,
@@ -30,7 +30,7 @@ export function stepStages(
   const write = (conditions: readonly StatusCondition[], more: JsonObject = {}): void =>
     writeConditions(object, staged, { conditions, more, context })
   if (fault?.mode === 'deleteAndRecreate') recreate(object, staged.kind, context)
-  const isReady = meets(object, staged.ready)
+  const isReady = shows(object, staged.ready)
   if (isReady && fault?.mode !== 'flap') return undefined
   const delay = behaviour === 'slow' ? context.options.slowMs : staged.readyAfterMs(object, context)
   const elapsed = context.elapsed(object, 'creation')
@@ -40,17 +40,25 @@ export function stepStages(
   }
   const firstAt = Math.min(100, delay / 10)
   if (elapsed < firstAt) return firstAt - elapsed
-  if (elapsed < delay / 3) {
+  if (!hasBegun(object, staged)) {
     write(staged.pending)
-    return delay / 3 - elapsed
+    return Math.max(1, delay / 3 - elapsed)
   }
-  if (elapsed < delay || behaviour === 'stalls' || fault?.mode === 'stall') {
+  if (elapsed < delay / 3) return delay / 3 - elapsed
+  const stalls = behaviour === 'stalls' || fault?.mode === 'stall'
+  if (shows(object, staged.pending) || stalls) {
     write(staged.provisioning)
-    return elapsed < delay ? delay - elapsed : undefined
+    return stalls ? undefined : Math.max(1, delay - elapsed)
   }
+  if (elapsed < delay) return delay - elapsed
   if (behaviour === 'fails' || fault?.mode === 'fail') write(staged.failed(fault?.reason))
   else write(staged.ready, staged.readyStatus?.(object))
   return undefined
+}
+
+function hasBegun(object: KubernetesObject, staged: StagedKind): boolean {
+  const types = new Set(staged.ready.map(({ type }) => type))
+  return listAt(object, 'status', 'conditions').some((known) => types.has(stringAt(known, 'type') ?? ''))
 }
 
 /** Writes the conditions, and more of the status, where that changes anything. */
@@ -74,10 +82,15 @@ export function writeConditions(
   writeStatus(object, staged.kind, status, { writer: context.writer, manager: staged.manager })
 }
 
-function meets(object: KubernetesObject, wanted: readonly StatusCondition[]): boolean {
-  const status = object['status']
-  const conditions = isObject(status) && Array.isArray(status['conditions']) ? status['conditions'] : []
-  return wanted.every(({ type, status: value }) =>
-    conditions.some((known) => isObject(known) && known['type'] === type && known['status'] === value),
+/** Whether the conditions are these, in status and reason. */
+function shows(object: KubernetesObject, wanted: readonly StatusCondition[]): boolean {
+  const conditions = listAt(object, 'status', 'conditions')
+  return wanted.every(({ type, status, reason }) =>
+    conditions.some(
+      (known) =>
+        stringAt(known, 'type') === type &&
+        stringAt(known, 'status') === status &&
+        stringAt(known, 'reason') === reason,
+    ),
   )
 }

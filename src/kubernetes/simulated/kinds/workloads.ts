@@ -1,7 +1,7 @@
 import { age, defineKind } from '../define-kind.ts'
 import { forbiddenField, invalid, required, type FieldError } from '../field-error.ts'
 import { equalJson, isObject, listAt, numberAt, objectAt, stringAt, valueAt, type Json } from '../json.ts'
-import { generationOf, type KubernetesObject } from '../kubernetes-object.ts'
+import type { KubernetesObject } from '../kubernetes-object.ts'
 import type { PrinterColumn } from '../resource-kind.ts'
 import { matchesSelector } from '../selectors.ts'
 import { typedSchema } from './typed-schema.ts'
@@ -266,9 +266,4 @@ function duration(job: KubernetesObject, now: number): string {
   if (start === undefined) return ''
   const end = stringAt(job, 'status', 'completionTime')
   return age(start, end === undefined ? now : Date.parse(end))
-}
-
-/** Whether a controller's status speaks of the newest specification. */
-export function isObserved(object: KubernetesObject): boolean {
-  return numberAt(object, 'status', 'observedGeneration') === generationOf(object)
 }
