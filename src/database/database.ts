@@ -19,6 +19,8 @@ export interface TransactionScope {
   readonly role: DatabaseRole
   /** The one tenant whose rows `sluice_api` sees. The other roles pass all tenants. */
   readonly tenant?: string
+  /** Whether PostgreSQL refuses every write in it. @default false */
+  readonly readOnly?: boolean
 }
 
 export interface DatabaseOptions {
@@ -122,7 +124,7 @@ async function begin(client: PoolClient, scope: TransactionScope): Promise<void>
     throw new Error(`Tenant ${JSON.stringify(scope.tenant)} is not a tenant id (lower-case letters, digits, hyphens)`)
   }
   await client.query(
-    `begin; select set_config('role', '${scope.role}', true), set_config('sluice.tenant', '${scope.tenant ?? ''}', true)`,
+    `begin${scope.readOnly === true ? ' read only' : ''}; select set_config('role', '${scope.role}', true), set_config('sluice.tenant', '${scope.tenant ?? ''}', true)`,
   )
 }
 

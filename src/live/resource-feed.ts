@@ -1,6 +1,8 @@
 import type { Database } from '../database/database.ts'
+import { readAsTenant } from '../database/read-as-tenant.ts'
 import type { KubernetesObject } from '../kubernetes/cluster.ts'
 import type { WatchEvent, WatchHub, WatchTarget } from '../kubernetes/watch-hub.ts'
+import { isRecorded } from './recorded-object.sql.ts'
 
 export interface ResourceFeedOptions {
   readonly hub: WatchHub
@@ -30,7 +32,8 @@ export function subscribeToResources(options: ResourceFeedOptions, subscription:
 
   const mayShow = async ({ metadata: { uid } }: KubernetesObject): Promise<boolean> => {
     if (ownCluster || known.has(uid)) return true
-    if (!(await isRecorded(options.database, tenant, uid))) return false
+    const recorded = await readAsTenant(options.database, tenant, (tx) => isRecorded(tx, tenant, uid))
+    if (!recorded) return false
     known.add(uid)
     return true
   }
@@ -57,11 +60,4 @@ export function subscribeToResources(options: ResourceFeedOptions, subscription:
     open = false
     unsubscribe()
   }
-}
-
-async function isRecorded(database: Database, tenant: string, uid: string): Promise<boolean> {
-  const row = await database.transaction({ role: 'sluice_api', tenant }, (tx) =>
-    tx.selectFrom('resources').select('uid').where('tenant_id', '=', tenant).where('uid', '=', uid).executeTakeFirst(),
-  )
-  return row !== undefined
 }

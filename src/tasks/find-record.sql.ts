@@ -1,4 +1,5 @@
 import type { Database } from '../database/database.ts'
+import { readAsTenant } from '../database/read-as-tenant.ts'
 import type { ObjectRef } from '../kubernetes/cluster.ts'
 
 /** What the worker last knew of an object, in one tenant. */
@@ -7,7 +8,7 @@ export function findRecord(
   tenant: string,
   { cluster, ref }: { readonly cluster: string; readonly ref: ObjectRef },
 ): Promise<{ readonly state: 'present' | 'deleted' } | undefined> {
-  return database.transaction({ role: 'sluice_api', tenant }, (tx) =>
+  return readAsTenant(database, tenant, (tx) =>
     tx
       .selectFrom('resources')
       .select('state')

@@ -1,12 +1,11 @@
 import type { Selectable } from 'kysely'
-import type { z } from 'zod'
 import { toWireId } from '../contract/ids.ts'
-import type { Resource, resourceListQuerySchema } from '../contract/resource.ts'
+import type { Resource } from '../contract/resource.ts'
 import type { Database } from '../database/database.ts'
+import { readAsTenant } from '../database/read-as-tenant.ts'
 import type { ResourcesTable } from '../database/tables.ts'
 import { RefusedError } from '../operations/define-operation.ts'
-
-type ResourceListQuery = z.output<typeof resourceListQuerySchema>
+import { type ResourceListQuery, selectResources } from './find-resources.sql.ts'
 
 export interface ResourcePage {
   readonly items: Resource[]
@@ -17,25 +16,8 @@ export interface ResourcePage {
 export function listResources(database: Database, tenant: string, query: ResourceListQuery): Promise<ResourcePage> {
   const after = query.page_token === undefined ? undefined : readPageToken(query.page_token)
   const size = query.page_size ?? 50
-  return database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
-    const { cluster, kind, namespace, name, state, drift } = query
-    const rows = await tx
-      .selectFrom('resources')
-      .selectAll()
-      .where('tenant_id', '=', tenant)
-      .$if(cluster !== undefined, (b) => b.where('cluster', '=', cluster ?? ''))
-      .$if(kind !== undefined, (b) => b.where('kind', '=', kind ?? ''))
-      .$if(namespace !== undefined, (b) => b.where('namespace', '=', namespace ?? ''))
-      .$if(name !== undefined, (b) => b.where('name', '=', name ?? ''))
-      .$if(state !== undefined, (b) => b.where('state', '=', state ?? 'present'))
-      .$if(drift === 'any', (b) => b.where('drift', 'is not', null))
-      .$if(drift === 'changed' || drift === 'deleted', (b) =>
-        b.where('drift', '=', drift === 'changed' ? drift : 'deleted'),
-      )
-      .$if(after !== undefined, (b) => b.where('target', '>', after ?? ''))
-      .orderBy('target')
-      .limit(size + 1)
-      .execute()
+  return readAsTenant(database, tenant, async (tx) => {
+    const rows = await selectResources(tx, { tenant, query, after, limit: size + 1 })
     const page = rows.slice(0, size)
     const last = page.at(-1)
     return {

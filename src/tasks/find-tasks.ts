@@ -1,12 +1,13 @@
 import { fromWireId } from '../contract/ids.ts'
 import type { Database } from '../database/database.ts'
+import { readAsTenant } from '../database/read-as-tenant.ts'
 import { RefusedError } from '../operations/define-operation.ts'
 import { selectTask, selectTasks, type TaskListQuery } from './find-tasks.sql.ts'
 import type { TaskRow } from './task-view.ts'
 
 /** The task, or undefined when the tenant has none of this id. */
 export function findTask(database: Database, tenant: string, taskId: string): Promise<TaskRow | undefined> {
-  return database.transaction({ role: 'sluice_api', tenant }, (tx) => selectTask(tx, tenant, taskId))
+  return readAsTenant(database, tenant, (tx) => selectTask(tx, tenant, taskId))
 }
 
 export interface TaskRows {
@@ -20,7 +21,7 @@ export function listTasks(database: Database, tenant: string, query: TaskListQue
   const batchId = query.batch_id === undefined ? undefined : (fromWireId('batch', query.batch_id) ?? null)
   if (batchId === null) return Promise.resolve({ rows: [], nextPageToken: null })
   const size = query.page_size ?? 50
-  return database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
+  return readAsTenant(database, tenant, async (tx) => {
     const rows = await selectTasks(tx, { tenant, query, batchId, after, limit: size + 1 })
     const page = rows.slice(0, size)
     const last = page.at(-1)
