@@ -31,10 +31,19 @@ for (const [path, make] of Object.entries(generated)) {
   const committed = await readFile(file, 'utf8').catch(() => undefined)
   if (committed === text) continue
   stale.push(path)
-  if (!check) await writeFile(file, text)
+  if (check) console.error(`${path}: ${committed === undefined ? 'is missing' : firstDifference(committed, text)}`)
+  else await writeFile(file, text)
 }
 
 if (check && stale.length > 0) {
-  console.error(`${stale.join(', ')}: not what the sources say. Run "npm run generate" and commit the result.`)
+  console.error(`Not what the sources say. Run "npm run generate" and commit what it writes.`)
   process.exitCode = 1
 } else if (stale.length > 0) console.log(`Written: ${stale.join(', ')}`)
+
+function firstDifference(committed: string, made: string): string {
+  const before = committed.split('\n')
+  const now = made.split('\n')
+  const line = now.findIndex((text, i) => text !== before[i])
+  const at = line < 0 ? now.length : line
+  return `line ${at + 1} says ${JSON.stringify(before[at] ?? '')} and should say ${JSON.stringify(now[at] ?? '')}`
+}

@@ -34,6 +34,14 @@ async function codesIn(...patterns: readonly string[]): Promise<Set<string>> {
   return codes
 }
 
+/** What closes a task together with its ticket. */
+async function closingCodes(): Promise<string[]> {
+  const text = await readFile(join(root, 'src/tasks/decide-ticket.ts'), 'utf8')
+  const union = /\bproblem\(code: ([^,]+),/.exec(text)?.[1]
+  if (union === undefined) throw new Error('src/tasks/decide-ticket.ts has no function problem(code: …) any more')
+  return [...union.matchAll(/'([a-z_]+)'/g)].map(([, code = '']) => code)
+}
+
 describe('docs/errors.md lists every code', async () => {
   const page = await readFile(join(root, 'docs/errors.md'), 'utf8')
 
@@ -56,6 +64,7 @@ describe('docs/errors.md lists every code', async () => {
       'src/kubernetes/readiness.ts',
     )
     thrown.add('operation_error')
+    for (const code of await closingCodes()) thrown.add(code)
     // The reason of an attempt's signal: the worker turns it into one of the others.
     thrown.delete('aborted')
     const listed = tablesBelow(page, '## Errors inside a task').map(([code]) => code)
