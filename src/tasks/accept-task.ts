@@ -139,7 +139,8 @@ async function settleAlone(options: TaskAcceptorOptions, one: Waiting | undefine
   one.reject(error)
 }
 
-function isRace(error: unknown): boolean {
+/** Somebody else was a moment faster: trying again finds who. */
+export function isRace(error: unknown): boolean {
   return error instanceof Error && 'code' in error && raceCodes.has(String(error.code))
 }
 

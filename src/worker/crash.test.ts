@@ -1,4 +1,4 @@
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test, type TestContext } from 'vitest'
 import { randomUUID } from 'node:crypto'
 import { type Core, startCore } from '../../test/helpers/core.ts'
 import {
@@ -13,7 +13,7 @@ import {
 import { cancelTask } from '../tasks/cancel-task.ts'
 
 /** A database of its own for each test: they run side by side, since each waits for heartbeats. */
-async function start() {
+async function start({ onTestFinished }: Pick<TestContext, 'onTestFinished'>) {
   const core = await startCore()
   onTestFinished(() => core.stop())
   const worker = async (env: Readonly<Record<string, string>> = {}): Promise<WorkerProcess> => {
@@ -31,40 +31,48 @@ const accepted = (core: Core, script: string, options: { timeout_ms?: number } =
 const timeout = 90_000
 
 describe('crash rescue and fencing, on real processes', () => {
-  test.concurrent('kill -9: another worker has the task within 35 s, and it ends once', { timeout }, async () => {
-    const { core, worker } = await start()
-    const first = await worker()
-    const taskId = await accepted(core, 'hang once')
-    await first.line('performs hang once 1')
-    first.kill('SIGKILL')
-    const killed = Date.now()
-    const second = await worker()
-    await second.line('performs hang once 2', 40_000)
-    expect(Date.now() - killed).toBeLessThan(35_000)
-    expect(await reached(core, taskId)).toMatchObject({ status: 'COMPLETED', attempt: 2 })
-    expect((await eventTypesOf(core, taskId)).filter((type) => type === 'completed')).toHaveLength(1)
-  })
+  test.concurrent(
+    'kill -9: another worker has the task within 35 s, and it ends once',
+    { timeout },
+    async (context) => {
+      const { core, worker } = await start(context)
+      const first = await worker()
+      const taskId = await accepted(core, 'hang once')
+      await first.line('performs hang once 1')
+      first.kill('SIGKILL')
+      const killed = Date.now()
+      const second = await worker()
+      await second.line('performs hang once 2', 40_000)
+      expect(Date.now() - killed).toBeLessThan(35_000)
+      expect(await reached(core, taskId)).toMatchObject({ status: 'COMPLETED', attempt: 2 })
+      expect((await eventTypesOf(core, taskId)).filter((type) => type === 'completed')).toHaveLength(1)
+    },
+  )
 
-  test.concurrent('a worker that was paused past its heartbeat cannot write when it resumes', { timeout }, async () => {
-    const { core, worker } = await start()
-    const first = await worker()
-    const taskId = await accepted(core, 'hang once')
-    await first.line('performs hang once 1')
-    first.kill('SIGSTOP')
-    const second = await worker()
-    await second.line('performs hang once 2', 40_000)
-    const ended = await reached(core, taskId)
-    first.kill('SIGCONT')
-    await first.line('aborted hang once 1', 20_000)
-    expect(ended).toMatchObject({ status: 'COMPLETED', attempt: 2, result: { pid: second.child.pid } })
-    expect(await readTask(core, taskId)).toEqual(ended)
-  })
+  test.concurrent(
+    'a worker that was paused past its heartbeat cannot write when it resumes',
+    { timeout },
+    async (context) => {
+      const { core, worker } = await start(context)
+      const first = await worker()
+      const taskId = await accepted(core, 'hang once')
+      await first.line('performs hang once 1')
+      first.kill('SIGSTOP')
+      const second = await worker()
+      await second.line('performs hang once 2', 40_000)
+      const ended = await reached(core, taskId)
+      first.kill('SIGCONT')
+      await first.line('aborted hang once 1', 20_000)
+      expect(ended).toMatchObject({ status: 'COMPLETED', attempt: 2, result: { pid: second.child.pid } })
+      expect(await readTask(core, taskId)).toEqual(ended)
+    },
+  )
 
   test.concurrent(
     'a worker that stands still inside its outcome transaction delays nobody beyond 15 s',
     { timeout },
-    async () => {
-      const { core, worker } = await start()
+    async (context) => {
+      const { core, worker } = await start(context)
       const first = await worker({ PAUSE_IN_SETTLE: '1' })
       const taskId = await accepted(core, 'complete')
       await first.line('pauses')
@@ -90,8 +98,8 @@ describe('crash rescue and fencing, on real processes', () => {
   test.concurrent(
     'a task whose worker dies every time is a dead letter when its attempts are used up',
     { timeout: 120_000 },
-    async () => {
-      const { core, worker } = await start()
+    async (context) => {
+      const { core, worker } = await start(context)
       const operation = { ...scripted(), retry: { ...scripted().retry, maxAttempts: 2 } }
       const taskId = await accept(core, operation, { input: { name: randomUUID(), script: 'crash' } })
       const crashing = await worker()
@@ -109,8 +117,8 @@ describe('crash rescue and fencing, on real processes', () => {
     },
   )
 
-  test.concurrent('cancel reaches a worker in another process within a second', { timeout }, async () => {
-    const { core, worker } = await start()
+  test.concurrent('cancel reaches a worker in another process within a second', { timeout }, async (context) => {
+    const { core, worker } = await start(context)
     const workers = [await worker(), await worker()]
     const taskId = await accepted(core, 'hang')
     await reached(core, taskId, { statuses: ['RUNNING'] })
@@ -121,29 +129,33 @@ describe('crash rescue and fencing, on real processes', () => {
     expect(await reached(core, taskId)).toMatchObject({ status: 'CANCELLED' })
   })
 
-  test.concurrent('a worker whose clock is an hour ahead, or behind, moves no deadline', { timeout }, async () => {
-    const { core, worker } = await start()
-    for (const shift of ['3600000', '-3600000']) {
-      const wrong = await worker({ CLOCK_SHIFT_MS: shift })
-      const quick = await accepted(core, 'complete')
-      const slow = await accepted(core, 'hang', { timeout_ms: 2_000 })
-      expect(await reached(core, quick)).toMatchObject({ status: 'COMPLETED' })
-      const task = await reached(core, slow)
-      expect(task).toMatchObject({ status: 'TIMED_OUT' })
-      const late = Number(task.completed_at) - Number(task.deadline_at)
-      expect(Number(task.deadline_at) - Number(task.started_at)).toBe(2_000)
-      expect(late).toBeGreaterThanOrEqual(0)
-      expect(late).toBeLessThan(5_000)
-      const { rows } = await core.database.pool.query('select clock_skew_ms from sluice.workers where pid = $1', [
-        wrong.child.pid,
-      ])
-      expect(Math.abs(rows[0].clock_skew_ms - Number(shift))).toBeLessThan(2_000)
-      await wrong.stop()
-    }
-  })
+  test.concurrent(
+    'a worker whose clock is an hour ahead, or behind, moves no deadline',
+    { timeout },
+    async (context) => {
+      const { core, worker } = await start(context)
+      for (const shift of ['3600000', '-3600000']) {
+        const wrong = await worker({ CLOCK_SHIFT_MS: shift })
+        const quick = await accepted(core, 'complete')
+        const slow = await accepted(core, 'hang', { timeout_ms: 2_000 })
+        expect(await reached(core, quick)).toMatchObject({ status: 'COMPLETED' })
+        const task = await reached(core, slow)
+        expect(task).toMatchObject({ status: 'TIMED_OUT' })
+        const late = Number(task.completed_at) - Number(task.deadline_at)
+        expect(Number(task.deadline_at) - Number(task.started_at)).toBe(2_000)
+        expect(late).toBeGreaterThanOrEqual(0)
+        expect(late).toBeLessThan(5_000)
+        const { rows } = await core.database.pool.query('select clock_skew_ms from sluice.workers where pid = $1', [
+          wrong.child.pid,
+        ])
+        expect(Math.abs(rows[0].clock_skew_ms - Number(shift))).toBeLessThan(2_000)
+        await wrong.stop()
+      }
+    },
+  )
 
-  test.concurrent('SIGTERM: hands back unburned what does not end in time, and exits', { timeout }, async () => {
-    const { core, worker } = await start()
+  test.concurrent('SIGTERM: hands back unburned what does not end in time, and exits', { timeout }, async (context) => {
+    const { core, worker } = await start(context)
     const first = await worker({ DRAIN_MS: '200' })
     const taskId = await accepted(core, 'hang once')
     await first.line('performs hang once 1')

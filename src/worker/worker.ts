@@ -11,7 +11,9 @@ import { expireTickets } from '../tasks/expire-tickets.ts'
 import { hostname } from 'node:os'
 import { endDeadLetters } from './dead-letter.ts'
 import { finishWaits } from './finish-wait.ts'
+import { stopBatches } from '../tasks/stop-batches.ts'
 import { endCancelled, endOverdue, tidy } from './housekeeping.ts'
+import { type FireSchedulesOptions, fireSchedules } from '../tasks/fire-schedules.ts'
 import { createHeartbeat } from './heartbeat.ts'
 import { listCancelling } from './overdue.sql.ts'
 import { createProgressWriter } from './progress-writer.ts'
@@ -43,6 +45,10 @@ export interface WorkerOptions {
   cluster(tenant: string, name: string): Cluster
   /** What the hub calls the same. */
   clusterKey(tenant: string, name: string): string
+  /** Whether a schedule's owner may still ask for its operation. @default yes */
+  readonly mayFire?: FireSchedulesOptions['mayFire']
+  /** Days that tasks are kept after their end, and the log after its last event. @default 30 */
+  readonly retentionDays?: number
   /** Shown in the registry. @default '0.0.0' */
   readonly version?: string
   /** Whether the process serves the API, too. @default 'worker' */
@@ -106,7 +112,15 @@ export function createWorker(options: WorkerOptions): Worker {
   )
   // Known from the last look: where nothing is held, an outcome asks for none.
   let someHeld = false
-  const housekeeping = { database, queue, signals, logger, workerId, graceMs: graceMs + 2_000 }
+  const housekeeping = {
+    database,
+    queue,
+    signals,
+    logger,
+    workerId,
+    graceMs: graceMs + 2_000,
+    retentionDays: options.retentionDays ?? 30,
+  }
   const runOptions: RunTaskOptions = {
     ...options,
     running,
@@ -187,6 +201,8 @@ export function createWorker(options: WorkerOptions): Worker {
       background.every(recordWriteMs, 'observations', records.flush)
       background.every(overdueScanMs, 'tickets', () => expireTickets(housekeeping))
       background.every(scanMs, 'wake held', lookForHeld)
+      background.every(scanMs, 'schedules', () => fireSchedules(options))
+      background.every(scanMs, 'stopping batches', () => stopBatches(options))
       background.every(heartbeatMs, 'heartbeat', () => heartbeat.beat(running.count))
       background.every(tidyMs, 'tidy', () => tidy(housekeeping))
     },

@@ -4,7 +4,7 @@ import { createDatabase } from '../../src/database/database.ts'
 import { createSignalListener, createSignalSender } from '../../src/database/signals.ts'
 import { createWatchHub } from '../../src/kubernetes/watch-hub.ts'
 import { completed, defineOperation, type PerformContext } from '../../src/operations/define-operation.ts'
-import { anyOperation, createOperationRegistry } from '../../src/operations/registry.ts'
+import { createOperationRegistry } from '../../src/operations/registry.ts'
 import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
 import { createPgBossQueue } from '../../src/queue/pg-boss-queue.ts'
 import type { Queue } from '../../src/queue/queue.ts'
@@ -45,20 +45,18 @@ const scripts: Readonly<Record<string, (context: PerformContext) => Promise<void
 }
 
 const scripted = (type: string, kind: 'short' | 'long') =>
-  anyOperation(
-    defineOperation({
-      type,
-      title: 'Scripted',
-      input: z.strictObject({ name: z.string(), script: z.string() }),
-      class: kind,
-      perform: async (context, { script }) => {
-        say(`performs ${script} ${context.attempt}`)
-        context.signal.addEventListener('abort', () => say(`aborted ${script} ${context.attempt}`))
-        await scripts[script]?.(context)
-        return completed({ pid: process.pid })
-      },
-    }),
-  )
+  defineOperation({
+    type,
+    title: 'Scripted',
+    input: z.strictObject({ name: z.string(), script: z.string() }),
+    class: kind,
+    perform: async (context, { script }) => {
+      say(`performs ${script} ${context.attempt}`)
+      context.signal.addEventListener('abort', () => say(`aborted ${script} ${context.attempt}`))
+      await scripts[script]?.(context)
+      return completed({ pid: process.pid })
+    },
+  })
 
 const database = createDatabase({ url, poolMax: 10, poolMin: 0, onConnectionError: () => undefined })
 const engine = createPgBossQueue({ database, supervise: true, onError: () => undefined })
@@ -88,6 +86,7 @@ const worker = createWorker({
   workerId: `process/${process.pid}`,
   graceMs: Number(process.env['GRACE_MS'] ?? 5_000),
   cluster: noCluster,
+  clusterKey: (_tenant, name) => name,
   diagnose: async () => undefined,
 })
 await listener.start()

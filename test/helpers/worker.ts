@@ -13,7 +13,7 @@ import {
   type PerformContext,
   type RetryOptions,
 } from '../../src/operations/define-operation.ts'
-import { anyOperation, createOperationRegistry } from '../../src/operations/registry.ts'
+import { createOperationRegistry } from '../../src/operations/registry.ts'
 import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
 import type { TaskRow } from '../../src/tasks/task-view.ts'
 import { createWorker, type WorkerOptions } from '../../src/worker/worker.ts'
@@ -35,18 +35,16 @@ export interface TestOperation {
 /** An operation whose `perform` is the test's. */
 export function testOperation(options: TestOperation): Operation {
   const { cluster } = options
-  return anyOperation(
-    defineOperation({
-      type: options.type ?? `test.op-${randomUUID().slice(0, 8)}`,
-      title: 'A test',
-      input: z.strictObject({ name: z.string() }),
-      class: options.class ?? 'long',
-      ...(options.retry && { retry: options.retry }),
-      ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
-      ...(cluster !== undefined && { cluster: () => cluster }),
-      perform: (context, input) => options.perform(context, input),
-    }),
-  )
+  return defineOperation({
+    type: options.type ?? `test.op-${randomUUID().slice(0, 8)}`,
+    title: 'A test',
+    input: z.strictObject({ name: z.string() }),
+    class: options.class ?? 'long',
+    ...(options.retry && { retry: options.retry }),
+    ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
+    ...(cluster !== undefined && { cluster: () => cluster }),
+    perform: (context, input) => options.perform(context, input),
+  })
 }
 
 /** A worker in this process, on the core's database. */
@@ -59,6 +57,7 @@ export async function startWorker(core: Core, operations: readonly Operation[], 
     logger,
     workerId: `test/${randomUUID().slice(0, 8)}`,
     cluster: noCluster,
+    clusterKey: (_tenant, name) => name,
     diagnose: async () => undefined,
     ...options,
   })
@@ -120,18 +119,16 @@ export async function eventTypesOf(core: Core, taskId: string): Promise<string[]
 
 /** What the worker process offers; its input says what `perform` does. */
 export const scripted = (type: 'script.long' | 'script.short' = 'script.long'): Operation =>
-  anyOperation(
-    defineOperation({
-      type,
-      title: 'Scripted',
-      input: z.strictObject({ name: z.string(), script: z.string() }),
-      class: type === 'script.long' ? 'long' : 'short',
-      retry: { backoff: { initialMs: 0 } },
-      perform: async () => {
-        throw new Error('runs in the worker process')
-      },
-    }),
-  )
+  defineOperation({
+    type,
+    title: 'Scripted',
+    input: z.strictObject({ name: z.string(), script: z.string() }),
+    class: type === 'script.long' ? 'long' : 'short',
+    retry: { backoff: { initialMs: 0 } },
+    perform: async () => {
+      throw new Error('runs in the worker process')
+    },
+  })
 
 export interface WorkerProcess {
   readonly child: ChildProcess

@@ -15,6 +15,7 @@ declare
   standing tasks;
   full_for text;
   turn bigint;
+  turn_of text;
 begin
   if current_setting('role') <> 'sluice_api' then
     raise exception 'accept_tasks is for sluice_api' using errcode = 'SL003';
@@ -88,9 +89,13 @@ begin
     end if;
     job_priority := null;
     if outcome = 'accepted' then
-      select max(t.fair_tag) + 1 into turn from tasks t
-        where t.tenant_id = r.tenant and t.class = r.payload->>'class' and t.status = 'PENDING';
-      turn := greatest(turn, fair_clock(r.payload->>'class'));
+      if turn_of is distinct from r.tenant || '/' || (r.payload->>'class') then
+        turn_of := r.tenant || '/' || (r.payload->>'class');
+        select max(t.fair_tag) into turn from tasks t
+          where t.tenant_id = r.tenant and t.class = r.payload->>'class' and t.status = 'PENDING';
+        turn := greatest(turn, fair_clock(r.payload->>'class') - 1);
+      end if;
+      turn := turn + 1;
       job_priority := sluice.job_priority(coalesce((r.payload->>'priority')::int, 0), turn);
       r.payload := r.payload || jsonb_build_object('fair_tag', turn, 'job_priority', job_priority);
       insert into domain_events (event_id, task_id, tenant_id, type, operation, target, actor, payload)

@@ -380,7 +380,7 @@ returns table (task_id uuid, reason text, scope text, key text, until timestampt
   paused_by text, max_running int, workers_know boolean)
 language sql stable security definer set search_path = sluice, pg_catalog as $$
   with alive as (
-    select array_agg(operations) is not null as any_alive, count(*)::int as n from workers
+    select count(*)::int as n from workers
     where role <> 'api' and heartbeat_at > clock_timestamp() - interval '15 seconds'
   ), asked as (
     select t.* from tasks t where t.task_id = any(ids)
