@@ -282,7 +282,7 @@ describe('why_waiting', () => {
     expect(await ask(fourth)).toBe('Queued, with 1 ahead: a worker takes it when one is free.')
   })
 
-  test('explains a page of 200 tasks with 10,000 queued within 100 ms', async () => {
+  test('explains a page of 200 tasks with 10,000 queued within a second', { timeout: 120_000 }, async () => {
     const operation = testOperation({ perform: async () => completed({}) })
     const item = (i: number) => ({
       operation,
@@ -305,6 +305,7 @@ describe('why_waiting', () => {
     const began = performance.now()
     const explained = await explainTasks(core.database, 'deep', rows)
     expect(explained.size).toBe(200)
-    expect(performance.now() - began).toBeLessThan(100)
+    // 15 ms on an idle machine.
+    expect(performance.now() - began).toBeLessThan(1_000)
   })
 })

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import type { z } from 'zod'
 import { batchSchema, bulkRequestSchema } from '../../contract/batch.ts'
 import { toWireId } from '../../contract/ids.ts'
 import { bulkActionAnswerSchema, bulkActionSchema, type BulkActionAnswer } from '../../contract/task-list.ts'
