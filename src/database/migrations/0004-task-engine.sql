@@ -427,7 +427,7 @@ begin
   return n;
 end $$;
 
--- Drops the oldest partition of the log that ended before a time, once no task that it speaks of goes on. Leaves a
+-- Drops the oldest partition of the log that ended before a time, once no task that it speaks of is kept. Leaves a
 -- checkpoint. Returns its name, or null when there is none.
 create function sluice.drop_sealed_partition(ended_before timestamptz) returns text
 language plpgsql security definer set search_path = sluice, pg_catalog as $$
@@ -443,7 +443,7 @@ begin
     where i.inhparent = 'sluice.domain_events'::regclass and c.relname ~ '^domain_events_\d{4}_\d{2}$' order by 1 limit 1;
   if part is null then return null; end if;
   upper_bound := (to_date(right(part, 7), 'YYYY_MM')::timestamp + interval '1 month') at time zone 'UTC';
-  if upper_bound > ended_before or exists (select from tasks t where not t.done and t.created_at < upper_bound) then
+  if upper_bound > ended_before or exists (select from tasks t where t.created_at < upper_bound) then
     return null;
   end if;
   set local lock_timeout = '2s';
