@@ -98,6 +98,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
       : createWorker({
           ...parts,
           logger,
+          role: role === 'all' ? 'all' : 'worker',
           workerId: `${hostname()}/${process.pid}/${randomBytes(3).toString('hex')}`,
           cluster,
           clusterKey: clusters.keyFor,

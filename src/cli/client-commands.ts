@@ -1,9 +1,13 @@
 import type { Command } from 'commander'
 import { addApprovalsCommand } from './approvals.ts'
+import { addBatchesCommand } from './batches.ts'
 import { addConsoleCommand } from './console.ts'
+import { addDeadLettersCommand } from './dead-letters.ts'
 import { addOperationsCommand } from './operations.ts'
 import { InterruptedError, type Terminal, type TextOutput } from './output.ts'
 import { addPolicyCommand } from './policy.ts'
+import { addQueuesCommand } from './queues.ts'
+import { addSchedulesCommand } from './schedules.ts'
 import { addSubmitCommand } from './submit.ts'
 import { addTasksCommand } from './tasks.ts'
 
@@ -13,6 +17,10 @@ export function addClientCommands(program: Command, terminal: Terminal = process
   addTasksCommand(program, terminal)
   addApprovalsCommand(program, terminal)
   addPolicyCommand(program, terminal)
+  addBatchesCommand(program, terminal)
+  addDeadLettersCommand(program, terminal)
+  addQueuesCommand(program, terminal)
+  addSchedulesCommand(program, terminal)
   addOperationsCommand(program, terminal)
   addConsoleCommand(program, terminal)
 }

@@ -19,7 +19,7 @@ interface ListOptions extends ConnectionOptions {
   readonly pageToken?: string
 }
 
-/** `sluice tasks list | get | watch | cancel` */
+/** `sluice tasks list | get | watch | cancel | retry` */
 export function addTasksCommand(program: Command, terminal: Terminal): void {
   const tasks = program.command('tasks').description('see and cancel tasks')
   addConnectionOptions(
@@ -36,6 +36,7 @@ export function addTasksCommand(program: Command, terminal: Terminal): void {
       .option('--page-token <token>', 'go on where the last page ended'),
   ).action((options: ListOptions) => runCommand(terminal, options, (signal) => list(terminal, { ...options, signal })))
 
+  addRetryCommand(tasks, terminal)
   addConnectionOptions(tasks.command('get <task>').description('one task as it is now')).action(
     (taskId: string, options: ConnectionOptions) =>
       runCommand(terminal, options, async (signal) => {
@@ -68,6 +69,21 @@ export function addTasksCommand(program: Command, terminal: Terminal): void {
       if (options.json === true) printJson(terminal, task)
       else printLine(terminal, `${paintStatus(terminal, task.status)}  ${answer.message}`)
       return options.wait === true && task.status !== 'CANCELLED' ? exitCodes.failed : exitCodes.completed
+    }),
+  )
+}
+
+function addRetryCommand(tasks: Command, terminal: Terminal): void {
+  addConnectionOptions(
+    tasks
+      .command('retry <task>')
+      .description('try a task again that failed, timed out or was cancelled, as a new task'),
+  ).action((taskId: string, options: ConnectionOptions) =>
+    runCommand(terminal, options, async (signal) => {
+      const answer = await (await connect(options, terminal.env)).retryTask(taskId, { signal })
+      if (options.json === true) printJson(terminal, answer)
+      else printLine(terminal, `${answer.task_id}  ${answer.message}`)
+      return exitCodes.completed
     }),
   )
 }

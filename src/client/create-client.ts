@@ -28,6 +28,7 @@ import {
   type TaskOptions,
   type TaskPage,
 } from '../contract/task.ts'
+import { createEngineCalls, type EngineCalls } from './engine-calls.ts'
 import { createExchange, type Exchange, type ExchangeOptions } from './exchange.ts'
 import { createLiveConnection, type LiveConnection } from './live-connection.ts'
 import { createBackoff, pause, type Backoff } from './pause.ts'
@@ -71,7 +72,7 @@ export interface SubmitOptions extends RequestOptions {
  * Everything a program may ask of a Sluice server. Answers are parsed by the contract's schemas. Every method throws
  * SluiceProblem where the server refuses, UnreachableError where nobody answers, and the signal's reason on abort.
  */
-export interface SluiceClient {
+export interface SluiceClient extends EngineCalls {
   /** Asks for a change. Repeated up to twice when nobody answers, which the idempotency key makes safe. */
   submit(operation: string, input: Readonly<Record<string, unknown>>, options?: SubmitOptions): Promise<Accepted>
   /** The task; with `waitSeconds` (up to 30) the answer may be held back until it ends. */
@@ -180,6 +181,7 @@ export function createClient(options: ClientOptions): SluiceClient {
     },
     createSignInLink: ({ signal } = {}) =>
       exchange.request(sessionCodeSchema, { method: 'POST', path: '/session/codes', signal }),
+    ...createEngineCalls(exchange),
     live: () => createLiveConnection({ connect: () => openSocket(exchange, options), backoff }),
   }
 }

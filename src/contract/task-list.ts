@@ -13,6 +13,8 @@ export const taskListQuerySchema = z.strictObject({
   target: z.string().optional(),
   requested_by: z.string().optional(),
   batch_id: z.string().optional(),
+  schedule_id: z.string().optional(),
+  dead_lettered: z.stringbool().optional().describe('Attempts used up'),
   label: oneOrMany(z.string().regex(/^[^=]+=/, 'is not key=value')).optional(),
   created_after: z.iso.datetime({ offset: true }).optional(),
   created_before: z.iso.datetime({ offset: true }).optional(),
@@ -23,3 +25,41 @@ export const taskListQuerySchema = z.strictObject({
 
 /** What a client may ask for: the query as it is written by hand, page size as a number. */
 export type TaskFilter = Omit<z.input<typeof taskListQuerySchema>, 'page_size'> & { page_size?: number | undefined }
+
+/**
+ * Which tasks an action on many means: fields as in `GET /tasks`, as JSON. An empty filter would mean every task of the
+ * tenant, so at least one field is needed.
+ */
+export const bulkFilterSchema = z
+  .strictObject({
+    task_ids: z.array(z.string()).min(1).max(10_000).optional(),
+    status: z.array(z.enum(taskStatuses)).min(1).optional(),
+    operation: z.array(z.string()).min(1).optional(),
+    target: z.string().optional(),
+    requested_by: z.string().optional(),
+    batch_id: z.string().optional(),
+    schedule_id: z.string().optional(),
+    dead_lettered: z.boolean().optional(),
+    label: z.array(z.string().regex(/^[^=]+=/, 'is not key=value')).optional(),
+    created_after: z.iso.datetime({ offset: true }).optional(),
+    created_before: z.iso.datetime({ offset: true }).optional(),
+    q: z.string().max(255).optional(),
+  })
+  .refine((filter) => Object.values(filter).some((value) => value !== undefined), 'needs at least one field')
+export type BulkFilter = z.infer<typeof bulkFilterSchema>
+
+export const bulkActionSchema = z.strictObject({
+  filter: bulkFilterSchema,
+  dry_run: z.boolean().default(false).describe('Only count what it would act on'),
+})
+
+/** What an action on many did, or would do. */
+export const bulkActionAnswerSchema = z.object({
+  matched: z.number().int().describe('Tasks that it is about'),
+  done: z.number().int().describe('Tasks cancelled, asked to end, or tried again; 0 in a dry run'),
+  dry_run: z.boolean(),
+  refused: z
+    .array(z.object({ task_id: z.string(), code: z.string(), detail: z.string() }))
+    .describe('The first hundred that it could not be done to'),
+})
+export type BulkActionAnswer = z.infer<typeof bulkActionAnswerSchema>

@@ -13,7 +13,7 @@ declare const inTransaction: unique symbol
 export type Transaction = Kysely<Tables> & { readonly [inTransaction]: true }
 
 /** Who writes: each role may do only what the migrations granted it. */
-export type DatabaseRole = 'sluice_api' | 'sluice_worker' | 'sluice_feed'
+export type DatabaseRole = 'sluice_api' | 'sluice_worker' | 'sluice_feed' | 'sluice_retention'
 
 export interface TransactionScope {
   readonly role: DatabaseRole

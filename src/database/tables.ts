@@ -40,6 +40,8 @@ export interface TasksTable {
   schedule_id: string | null
   ticket_id: string | null
   priority: number
+  fair_tag: BigInteger
+  job_priority: number
   timeout_ms: number
   max_attempts: number
   attempt: number
@@ -118,6 +120,106 @@ export interface ResourcesTable {
   updated_at: Generated<Date>
 }
 
+export interface WorkersTable {
+  worker_id: string
+  role: 'all' | 'api' | 'worker'
+  version: string
+  slots: number
+  host: string
+  pid: number
+  operations: string[]
+  running: number
+  clock_skew_ms: number
+  started_at: Generated<Date>
+  heartbeat_at: Generated<Date>
+}
+
+/** An empty `tenant_id` or `operation` stands for every one. */
+export interface PausesTable {
+  tenant_id: string
+  operation: string
+  paused_by: string
+  reason: string | null
+  paused_at: Generated<Date>
+}
+
+export interface LimitsTable {
+  scope: 'tenant' | 'cluster' | 'operation'
+  key: string
+  max_running: number | null
+  per_minute: number | null
+  burst: number
+  tokens: Generated<number>
+  refilled_at: Generated<Date>
+  set_by: string
+}
+
+export interface ClusterHealthTable {
+  cluster: string
+  failures: number
+  open_until: Date | null
+  last_error: string | null
+  updated_at: Generated<Date>
+}
+
+export interface HoldsTable {
+  task_id: string
+  tenant_id: string
+  class: 'short' | 'long'
+  reason: 'paused' | 'limit' | 'rate' | 'cluster' | 'batch'
+  scope: string
+  key: string
+  job_priority: number
+  promised: boolean
+  until: Date | null
+  woken_at: Date | null
+  held_at: Generated<Date>
+}
+
+export interface BatchesTable {
+  batch_id: string
+  tenant_id: string
+  requested_by: string
+  on_error: 'continue' | 'stop'
+  concurrency: number | null
+  total: number
+  counts: Json<Partial<Record<TaskStatus, number>>>
+  stopping: Generated<boolean>
+  retry_of: string | null
+  created_at: Generated<Date>
+  completed_at: Date | null
+}
+
+export interface SchedulesTable {
+  schedule_id: string
+  tenant_id: string
+  name: string
+  operation: string
+  input: Json<Record<string, unknown>>
+  options: Json<Record<string, unknown>>
+  cron: string
+  time_zone: string
+  start_at: Date | null
+  paused: Generated<boolean>
+  missed: 'skip' | 'run_once'
+  overlap: 'skip' | 'allow'
+  owner: string
+  next_run_at: Date | null
+  last_run_at: Date | null
+  last_task_id: string | null
+  last_outcome: string | null
+  created_at: Generated<Date>
+}
+
+export interface LogCheckpointsTable {
+  partition: string
+  from_seq: BigInteger
+  to_seq: BigInteger
+  events: BigInteger
+  digest: string
+  dropped_at: Generated<Date>
+}
+
 export interface LegalMovesTable {
   type: string
   from_status: TaskStatus
@@ -180,4 +282,12 @@ export interface Tables {
   policies: PoliciesTable
   tickets: TicketsTable
   decisions: DecisionsTable
+  workers: WorkersTable
+  pauses: PausesTable
+  limits: LimitsTable
+  cluster_health: ClusterHealthTable
+  holds: HoldsTable
+  batches: BatchesTable
+  schedules: SchedulesTable
+  log_checkpoints: LogCheckpointsTable
 }

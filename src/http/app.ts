@@ -9,12 +9,17 @@ import { registerOpenApi } from './openapi.ts'
 import { HttpProblem, toProblem } from './problems.ts'
 import { accountRoutes } from './routes/account.ts'
 import { approvalRoutes } from './routes/approvals.ts'
+import { batchRoutes } from './routes/batches.ts'
+import { bulkRoutes } from './routes/bulk.ts'
+import { deadLetterRoutes } from './routes/dead-letters.ts'
 import { healthRoutes } from './routes/health.ts'
 import { liveRoutes } from './routes/live.ts'
 import { operationRoutes } from './routes/operations.ts'
 import { resourceRoutes } from './routes/resources.ts'
 import { notificationRoutes } from './routes/notifications.ts'
 import { policyRoutes } from './routes/policies.ts'
+import { queueRoutes } from './routes/queues.ts'
+import { scheduleRoutes } from './routes/schedules.ts'
 import { taskRoutes } from './routes/tasks.ts'
 import { webhookRoutes } from './routes/webhooks.ts'
 import type { Services } from './services.ts'
@@ -58,6 +63,11 @@ export async function createApp(options: AppOptions): Promise<App> {
       policyRoutes(api, services)
       notificationRoutes(api, services)
       webhookRoutes(api, services)
+      bulkRoutes(api, services)
+      batchRoutes(api, services)
+      deadLetterRoutes(api, services)
+      queueRoutes(api, services)
+      scheduleRoutes(api, services)
       liveRoutes(api, services)
     },
     { prefix: '/api/v1' },

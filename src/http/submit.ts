@@ -38,7 +38,7 @@ export async function submit(services: Services, submission: Submission): Promis
     ...(principal.groups && { groups: principal.groups }),
     ...(idempotencyKey !== undefined && { idempotencyKey }),
   })
-  const answer = toAnswer(accepted, operation)
+  const answer = toAnswer(accepted, operation.type)
   void reply.status(202).header('location', answer.links.self)
   const waitMs = preferredWaitMs(request)
   if (waitMs === undefined) {
@@ -64,7 +64,8 @@ export function refuseUnknownCluster(services: Services, tenant: string, { opera
   })
 }
 
-function toAnswer(accepted: AcceptedTask, operation: Operation): Accepted {
+/** The 202, or the problem that stands for what the database refused. */
+export function toAnswer(accepted: AcceptedTask, operation: string): Accepted {
   const { outcome, status, taskId } = accepted
   const links = taskLinks(taskId)
   switch (outcome) {
@@ -74,7 +75,7 @@ function toAnswer(accepted: AcceptedTask, operation: Operation): Accepted {
       })
     case 'conflict':
       throw new HttpProblem('conflict', {
-        detail: `Another task is ${status} on what this ${operation.type} would change. Wait for it to end, or cancel it: ${links.self}`,
+        detail: `Another task is ${status} on what this ${operation} would change. Wait for it to end, or cancel it: ${links.self}`,
         task: links.self,
       })
     case 'denied':

@@ -16,8 +16,8 @@ export interface Operation<Input = unknown> {
   readonly class: 'short' | 'long'
   /** Milliseconds from first start until the task is TIMED_OUT. @default 300_000 */
   readonly timeoutMs: number
-  /** Runs before the task is FAILED and dead-lettered. @default 5 */
-  readonly maxAttempts: number
+  /** What becomes of an attempt that failed and may be tried again. */
+  readonly retry: RetryPolicy
   /** Two active tasks never share it: equal input joins, other input is refused with 409. */
   uniqueKey?(input: Input): string
   /** The cluster it works on. */
@@ -36,6 +36,33 @@ export interface Operation<Input = unknown> {
   finish?(object: KubernetesObject | undefined, input: Input): Record<string, unknown>
   /** What the cluster would say: changes nothing. */
   dryRun?(context: DryRunContext, input: Input): Promise<DryRun>
+}
+
+export interface RetryPolicy {
+  /** Attempts before the task is FAILED and dead-lettered. @default 5 */
+  readonly maxAttempts: number
+  readonly backoff: Backoff
+  /**
+   * Milliseconds from first start in which an attempt that did not reach its target (cluster away, throttled) does not
+   * count as one of `maxAttempts`. The deadline ends the task in any case. @default 180_000
+   */
+  readonly unavailableMs: number
+}
+
+/** Milliseconds before the next attempt: `initialMs`, then `factor` times as long each time, and up to half of it again by chance. */
+export interface Backoff {
+  /** @default 1_000 */
+  readonly initialMs: number
+  /** @default 60_000 */
+  readonly maxMs: number
+  /** @default 2 */
+  readonly factor: number
+}
+
+export interface RetryOptions {
+  readonly maxAttempts?: number
+  readonly backoff?: Partial<Backoff>
+  readonly unavailableMs?: number
 }
 
 export interface OperationRoute {
@@ -120,14 +147,14 @@ export class RefusedError extends Error {
 }
 
 export const defaultTimeoutMs = 300_000
-const defaultMaxAttempts = 5
+const defaultBackoff: Backoff = { initialMs: 1_000, maxMs: 60_000, factor: 2 }
 
 /** Declares an operation; types flow from the schema to `perform`. */
 export function defineOperation<Schema extends z.ZodObject<z.ZodRawShape>>(
-  definition: Omit<Operation<z.output<Schema>>, 'input' | 'timeoutMs' | 'maxAttempts'> & {
+  definition: Omit<Operation<z.output<Schema>>, 'input' | 'timeoutMs' | 'retry'> & {
     readonly input: Schema
     readonly timeoutMs?: number
-    readonly maxAttempts?: number
+    readonly retry?: RetryOptions
   },
 ): Operation<z.output<Schema>> {
   return {
@@ -135,8 +162,18 @@ export function defineOperation<Schema extends z.ZodObject<z.ZodRawShape>>(
     // The schema's own output type is what its ZodType promises.
     input: definition.input as Schema & z.ZodType<z.output<Schema>>,
     timeoutMs: definition.timeoutMs ?? defaultTimeoutMs,
-    maxAttempts: definition.maxAttempts ?? defaultMaxAttempts,
+    retry: completeRetry(definition.type, definition.retry ?? {}),
   }
+}
+
+function completeRetry(type: string, options: RetryOptions): RetryPolicy {
+  const { maxAttempts = 5, unavailableMs = 180_000 } = options
+  const backoff = { ...defaultBackoff, ...options.backoff }
+  if (!Number.isInteger(maxAttempts) || maxAttempts < 1 || maxAttempts > 100)
+    throw new Error(`${type}: retry.maxAttempts is ${maxAttempts}; choose a whole number from 1 to 100`)
+  if (!(backoff.initialMs >= 0) || !(backoff.maxMs >= backoff.initialMs) || !(backoff.factor >= 1))
+    throw new Error(`${type}: retry.backoff needs 0 <= initialMs <= maxMs and factor >= 1`)
+  return { maxAttempts, unavailableMs, backoff }
 }
 
 export const completed = (result: Record<string, unknown>, record?: ResourceRecord): Performed => ({

@@ -15,6 +15,22 @@ export class PermanentError extends Error {
   }
 }
 
+/**
+ * What the operation works on cannot be reached now: the task is RETRYING, and the attempt does not count for as long as
+ * the operation's `retry.unavailableMs` lasts.
+ */
+export class TargetUnavailableError extends Error {
+  readonly retryable = true
+  readonly targetUnavailable = true
+  readonly code: string
+  readonly retryAfterMs: number | undefined
+  constructor(message: string, options: FailureOptions & { readonly retryAfterMs?: number }) {
+    super(message, { cause: options.cause })
+    this.code = options.code
+    this.retryAfterMs = options.retryAfterMs
+  }
+}
+
 /** The same call may succeed later: the task is RETRYING, with backoff, until its attempts are used up. */
 export class TransientError extends Error {
   readonly retryable = true

@@ -57,11 +57,24 @@ export function createPgBossQueue(options: PgBossQueueOptions): Queue {
     },
     retry: async (tx, queue, job, { retryInMs, burn }) => {
       const db = fromKysely(tx)
-      assertOurs(await boss.fail(queue, toAttempt(job), null, { db }))
-      // A run that does not count must not be the one that uses up the engine's own limit.
-      if (!burn) await boss.retry(queue, job.id, { db })
+      if (burn) {
+        assertOurs(await boss.fail(queue, toAttempt(job), null, { db }))
+        // The engine has counted the runs that were handed back, too, and may think that this was the last one.
+        await boss.retry(queue, job.id, { db })
+      } else {
+        // A run that does not count leaves no copy in the dead-letter queue, as a failed one can.
+        assertOurs(await boss.cancel(queue, toAttempt(job), { db }))
+        await boss.resume(queue, job.id, { db })
+      }
       const updated = await boss.update(queue, undefined, { id: job.id, startAfter: Math.ceil(retryInMs / 1000), db })
       if (updated.jobs.length !== 1) throw new LostClaimError(`job ${job.id} has no attempt left to hand out`)
+    },
+    revive: async (tx, queue, ids) => {
+      await boss.retry(queue, [...ids], { db: fromKysely(tx) })
+    },
+    bringForward: async (tx, queue, ids) => {
+      // Zero, by the database's clock: a fast clock here would leave the job in the future.
+      for (const id of ids) await boss.update(queue, undefined, { id, startAfter: 0, db: fromKysely(tx) })
     },
     fail: async (tx, queue, job) => {
       assertOurs(await boss.fail(queue, toAttempt(job), null, { db: fromKysely(tx) }))

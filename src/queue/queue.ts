@@ -84,6 +84,10 @@ export interface Queue {
     job: JobAttempt,
     options: { retryInMs: number; burn: boolean },
   ): Promise<void>
+  /** Hands jobs that the engine gave up on out again. */
+  revive(tx: Transaction, queue: QueueName, ids: readonly string[]): Promise<void>
+  /** Makes waiting jobs due now. One that runs, or has ended, stays as it is. */
+  bringForward(tx: Transaction, queue: QueueName, ids: readonly string[]): Promise<void>
   /** Ends a claimed job that has used up its attempts. Throws `LostClaimError` unless it was still ours. */
   fail(tx: Transaction, queue: QueueName, job: JobAttempt): Promise<void>
   /** Cancels a claimed job. Throws `LostClaimError` unless it was still ours. */

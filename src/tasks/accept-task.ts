@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { TaskOptions } from '../contract/task.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 import { isDatabaseAway, isDatabaseSilent } from '../database/database-away.ts'
-import { type Database, isTenantId } from '../database/database.ts'
+import { type Database, isTenantId, type Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { NewJob, Queue, QueueName } from '../queue/queue.ts'
@@ -23,6 +23,8 @@ export interface AcceptRequest {
   readonly groups?: readonly string[]
   readonly idempotencyKey?: string
   readonly retryOf?: string
+  readonly batchId?: string
+  readonly scheduleId?: string
 }
 
 export interface AcceptedTask {
@@ -57,7 +59,10 @@ interface Waiting extends GatedRequest {
   readonly reject: (error: unknown) => void
 }
 
-const queueOf = { short: 'sluice-short', long: 'sluice-long' } as const satisfies Record<Operation['class'], QueueName>
+export const queueOf = { short: 'sluice-short', long: 'sluice-long' } as const satisfies Record<
+  Operation['class'],
+  QueueName
+>
 
 /**
  * Accepts requests. Those that arrive while a transaction is under way travel together in the next one; a caller who
@@ -134,7 +139,8 @@ async function settleAlone(options: TaskAcceptorOptions, one: Waiting | undefine
   one.reject(error)
 }
 
-function isRace(error: unknown): boolean {
+/** Somebody else was a moment faster: trying again finds who. */
+export function isRace(error: unknown): boolean {
   return error instanceof Error && 'code' in error && raceCodes.has(String(error.code))
 }
 
@@ -151,19 +157,7 @@ async function acceptGroup(options: TaskAcceptorOptions, group: readonly GatedRe
     if (gate) judged = await gate.judge(tx, group)
     const numbered = judged.map(({ row }, idx) => ({ ...row, idx }))
     const accepted = await acceptTasks(tx, numbered)
-    const jobs: Record<Operation['class'], NewJob[]> = { short: [], long: [] }
-    for (const { idx, outcome, status } of accepted) {
-      const row = numbered[idx]
-      // Before an approval there is no job.
-      if (!row || outcome !== 'accepted' || status === 'AWAITING_APPROVAL') continue
-      jobs[row.payload.class].push(toJob(row))
-    }
-    for (const kind of ['short', 'long'] as const) {
-      if (jobs[kind].length === 0) continue
-      const inserted = await queue.insert(tx, queueOf[kind], jobs[kind])
-      if (inserted.length !== jobs[kind].length) throw new Error('the engine already knows a job of a new task')
-      wake.add(kind)
-    }
+    for (const kind of await insertJobs(tx, queue, { rows: numbered, accepted })) wake.add(kind)
     return accepted
   })
   if (wake.size > 0) signals.send('events', ...wake)
@@ -175,12 +169,39 @@ async function acceptGroup(options: TaskAcceptorOptions, group: readonly GatedRe
     })
 }
 
-function toJob(row: AcceptRow): NewJob {
+export interface AcceptedRows {
+  /** Each at the place that its `idx` says. */
+  readonly rows: readonly AcceptRow[]
+  readonly accepted: readonly AcceptOutcome[]
+}
+
+/** The jobs of what was accepted, in the same transaction. Returns the classes to wake after the commit. */
+export async function insertJobs(
+  tx: Transaction,
+  queue: Queue,
+  { rows, accepted }: AcceptedRows,
+): Promise<readonly Operation['class'][]> {
+  const jobs: Record<Operation['class'], NewJob[]> = { short: [], long: [] }
+  for (const { idx, outcome, status, job_priority: priority } of accepted) {
+    const row = rows[idx]
+    // Before an approval there is no job.
+    if (!row || outcome !== 'accepted' || status === 'AWAITING_APPROVAL') continue
+    jobs[row.payload.class].push(toJob(row, priority ?? 0))
+  }
+  const kinds = (['short', 'long'] as const).filter((kind) => jobs[kind].length > 0)
+  for (const kind of kinds) {
+    const inserted = await queue.insert(tx, queueOf[kind], jobs[kind])
+    if (inserted.length !== jobs[kind].length) throw new Error('the engine already knows a job of a new task')
+  }
+  return kinds
+}
+
+function toJob(row: AcceptRow, priority: number): NewJob {
   const { payload } = row
   return {
     id: row.task_id,
     eventId: row.event_id,
-    priority: payload.priority,
+    priority,
     maxAttempts: payload.max_attempts,
     // The worker ends a run at its deadline; the engine steps in only when the worker does not.
     expireInMs: Math.min(payload.timeout_ms + 60_000, 24 * 3_600_000),
@@ -188,7 +209,8 @@ function toJob(row: AcceptRow): NewJob {
   }
 }
 
-function toAcceptRow(request: AcceptRequest): AcceptRow {
+/** The request as the database takes it, with the ids of its task and its event. */
+export function toAcceptRow(request: AcceptRequest): AcceptRow {
   const { operation, input, options } = request
   if (!isTenantId(request.tenant)) throw new Error(`${JSON.stringify(request.tenant)} is not a tenant id`)
   const scheduled = options.start_at !== undefined && Date.parse(options.start_at) > Date.now()
@@ -212,9 +234,11 @@ function toAcceptRow(request: AcceptRequest): AcceptRow {
       labels: options.labels ?? {},
       priority: options.priority ?? 0,
       timeout_ms: options.timeout_ms ?? operation.timeoutMs,
-      max_attempts: operation.maxAttempts,
+      max_attempts: operation.retry.maxAttempts,
       start_at: scheduled ? (options.start_at ?? null) : null,
       retry_of: request.retryOf ?? null,
+      batch_id: request.batchId ?? null,
+      schedule_id: request.scheduleId ?? null,
     },
   }
 }

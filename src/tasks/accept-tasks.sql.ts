@@ -32,6 +32,8 @@ export interface RequestPayload {
   readonly max_attempts: number
   readonly start_at: string | null
   readonly retry_of: string | null
+  readonly batch_id: string | null
+  readonly schedule_id: string | null
   /** Where the target is, as far as anybody knows: later changes of it are judged by this. */
   readonly placement?: Placement | null
   readonly environment?: string
@@ -70,6 +72,8 @@ export interface AcceptOutcome {
   readonly task_id: string
   readonly status: TaskStatus
   readonly deduplicated: boolean
+  /** The engine's priority, in the fair order of the tenants; of an accepted one. */
+  readonly job_priority: number | null
 }
 
 export async function acceptTasks(tx: Transaction, rows: readonly AcceptRow[]): Promise<AcceptOutcome[]> {

@@ -2,7 +2,8 @@ import { sql } from 'kysely'
 import type { Transaction } from '../database/database.ts'
 
 interface ApiEvent {
-  readonly taskId: string
+  /** Null for a change of the configuration. */
+  readonly taskId: string | null
   readonly type: string
   readonly actor: string
   readonly data: Record<string, unknown>

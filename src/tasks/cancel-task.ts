@@ -103,7 +103,8 @@ function whatRemains(task: TaskRow): string {
     : 'Cancelling. What the operation has already asked of others cannot be undone here.'
 }
 
-function cancelledBy(actor: string) {
+/** Why a task that never started ended. */
+export function cancelledBy(actor: string) {
   return {
     type: 'https://sluice.dev/errors/cancelled',
     title: 'Cancelled',

@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import type { z } from 'zod'
-import { fromWireId } from '../contract/ids.ts'
-import type { taskListQuerySchema } from '../contract/task-list.ts'
+import { fromWireId, type IdPrefix } from '../contract/ids.ts'
+import type { BulkFilter, taskListQuerySchema } from '../contract/task-list.ts'
 import type { Transaction } from '../database/database.ts'
 import type { TaskRow } from './task-view.ts'
 
@@ -19,8 +19,6 @@ export function selectTask(tx: Transaction, tenant: string, taskId: string): Pro
 export interface TaskSelection {
   readonly tenant: string
   readonly query: TaskListQuery
-  /** UUID of the batch that `query` names. */
-  readonly batchId: string | undefined
   /** UUID of the last task of the page before. */
   readonly after: string | undefined
   readonly limit: number
@@ -28,21 +26,29 @@ export interface TaskSelection {
 
 /** Newest first: ids carry their time. */
 export function selectTasks(tx: Transaction, selection: TaskSelection): Promise<TaskRow[]> {
-  const { after, batchId, limit } = selection
-  return filtered(tx, selection)
+  const { tenant, query, after, limit } = selection
+  return filtered(tx, tenant, query)
     .$if(after !== undefined, (q) => q.where('task_id', '<', after ?? ''))
-    .$if(batchId !== undefined, (q) => q.where('batch_id', '=', batchId ?? null))
     .orderBy('task_id', 'desc')
     .limit(limit)
     .execute()
 }
 
-function filtered(tx: Transaction, { tenant, query }: TaskSelection) {
-  const { status, operation, target, requested_by, label, created_after, created_before, q } = query
+/** The tasks of a tenant that fit a filter. An id that is none fits nothing. */
+export function filtered(tx: Transaction, tenant: string, query: TaskListQuery | BulkFilter) {
+  const { status, operation, target, requested_by, label, created_after, created_before, q, dead_lettered } = query
+  const batchId = uuidOf('batch', query.batch_id)
+  const scheduleId = uuidOf('schedule', query.schedule_id)
+  const taskIds = 'task_ids' in query ? query.task_ids?.map((id) => uuidOf('task', id) ?? noId) : undefined
   return tx
     .selectFrom('tasks')
     .selectAll()
     .where('tenant_id', '=', tenant)
+    .$if(batchId !== undefined, (b) => b.where('batch_id', '=', batchId ?? noId))
+    .$if(scheduleId !== undefined, (b) => b.where('schedule_id', '=', scheduleId ?? noId))
+    .$if(taskIds !== undefined, (b) => b.where(sql<boolean>`task_id = any(${taskIds ?? []}::uuid[])`))
+    .$if(dead_lettered === true, (b) => b.where('dead_lettered', '=', true))
+    .$if(dead_lettered === false, (b) => b.where('dead_lettered', '=', false))
     .$if(status !== undefined, (b) => b.where('status', 'in', status ?? []))
     .$if(operation !== undefined, (b) => b.where('operation', 'in', operation ?? []))
     .$if(target !== undefined, (b) => b.where('target', '=', target ?? ''))
@@ -62,6 +68,12 @@ function filtered(tx: Transaction, { tenant, query }: TaskSelection) {
         ]),
       )
     })
+}
+
+const noId = '00000000-0000-0000-0000-000000000000'
+
+function uuidOf(prefix: IdPrefix, id: string | undefined): string | undefined {
+  return id === undefined ? undefined : (fromWireId(prefix, id) ?? noId)
 }
 
 function toLabels(labels: readonly string[]): Record<string, string> {

@@ -1,4 +1,3 @@
-import { fromWireId } from '../contract/ids.ts'
 import type { Database } from '../database/database.ts'
 import { readAsTenant } from '../database/read-as-tenant.ts'
 import { RefusedError } from '../operations/define-operation.ts'
@@ -18,20 +17,21 @@ export interface TaskRows {
 /** Newest first. The page token is the last id of the page: ids carry their time. Throws `RefusedError` on a bad one. */
 export function listTasks(database: Database, tenant: string, query: TaskListQuery): Promise<TaskRows> {
   const after = query.page_token === undefined ? undefined : readPageToken(query.page_token)
-  const batchId = query.batch_id === undefined ? undefined : (fromWireId('batch', query.batch_id) ?? null)
-  if (batchId === null) return Promise.resolve({ rows: [], nextPageToken: null })
   const size = query.page_size ?? 50
   return readAsTenant(database, tenant, async (tx) => {
-    const rows = await selectTasks(tx, { tenant, query, batchId, after, limit: size + 1 })
+    const rows = await selectTasks(tx, { tenant, query, after, limit: size + 1 })
     const page = rows.slice(0, size)
     const last = page.at(-1)
     return { rows: page, nextPageToken: rows.length > size && last ? pageToken(last.task_id) : null }
   })
 }
 
-const pageToken = (taskId: string): string => Buffer.from(taskId.replaceAll('-', ''), 'hex').toString('base64url')
+/** A page ends with this id: the next one begins behind it. */
+export const pageToken = (taskId: string): string =>
+  Buffer.from(taskId.replaceAll('-', ''), 'hex').toString('base64url')
 
-function readPageToken(token: string): string {
+/** The id in a page token. Throws `RefusedError` on one that no list returned. */
+export function readPageToken(token: string): string {
   const hex = Buffer.from(token, 'base64url').toString('hex')
   if (hex.length !== 32) {
     throw new RefusedError('page_token is not one that a list returned. Leave it out to begin again.', {

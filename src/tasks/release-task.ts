@@ -8,7 +8,7 @@ export async function releaseTask(tx: Transaction, queue: Queue, task: TaskRow):
     {
       id: task.task_id,
       eventId: task.request_event_id,
-      priority: task.priority,
+      priority: task.job_priority,
       maxAttempts: task.max_attempts,
       // As at acceptance: the worker ends a run at its deadline, the engine steps in only when the worker does not.
       expireInMs: Math.min(task.timeout_ms + 60_000, 24 * 3_600_000),

@@ -8,7 +8,7 @@ import { whyWaiting } from './why-waiting.ts'
 
 export type TaskRow = Selectable<TasksTable>
 
-const basePath = '/api/v1'
+export const basePath = '/api/v1'
 
 export function taskLinks(taskUuid: string): Task['links'] {
   const self = `${basePath}/tasks/${toWireId('task', taskUuid)}`

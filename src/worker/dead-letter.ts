@@ -38,15 +38,17 @@ async function endDeadLetter(options: DeadLetterOptions, job: ClaimedJob): Promi
   if (job.sourceId === undefined) return
   const taskId = job.sourceId
   // A job that was handed on after all (an unburned attempt) is not dead.
-  const dead = [
-    ...(await options.queue.givenUp('sluice-short', [taskId])),
-    ...(await options.queue.givenUp('sluice-long', [taskId])),
-  ]
-  if (dead.length === 0) return
-  await options.database.transaction({ role: 'sluice_worker' }, async (tx) => {
+  const queue = (await options.queue.givenUp('sluice-short', [taskId])).length > 0 ? 'sluice-short' : 'sluice-long'
+  if ((await options.queue.givenUp(queue, [taskId])).length === 0) return
+  const ended = await options.database.transaction({ role: 'sluice_worker' }, async (tx) => {
     const task = await findUndone(tx, taskId)
-    if (!task) return
-    const detail = `The worker stopped answering while it ran this task, ${task.maxAttempts} times (last: attempt ${task.attempt}).`
+    if (!task) return false
+    // The engine counts every run; those that were handed back do not count here.
+    if (task.burned < task.maxAttempts) {
+      await options.queue.revive(tx, queue, [taskId])
+      return false
+    }
+    const detail = `The worker stopped answering while it ran this task (attempt ${task.burned} of ${task.maxAttempts}; none is left).`
     await appendEvents(tx, [
       {
         task_id: taskId,
@@ -60,7 +62,9 @@ async function endDeadLetter(options: DeadLetterOptions, job: ClaimedJob): Promi
         },
       },
     ])
+    return true
   })
+  if (!ended) return
   options.signals.send('events')
   options.logger.warn('task dead-lettered', { taskId: toWireId('task', taskId) })
 }

@@ -1,9 +1,12 @@
 import type { Problem } from '../contract/problem.ts'
+import type { Backoff } from '../operations/define-operation.ts'
 
 /** How one attempt ended badly, before anybody decides what becomes of the task. */
 export interface Failure {
   readonly problem: Problem
   readonly retryAfterMs: number | undefined
+  /** The attempt did not reach what it works on. */
+  readonly targetUnavailable: boolean
 }
 
 /**
@@ -11,18 +14,29 @@ export interface Failure {
  * themselves; anything else is a bug or a surprise, and worth another attempt.
  */
 export function toFailure(error: unknown): Failure {
-  const { code, retryable, retryAfterMs } = failureFields(error)
+  const { code, retryable, retryAfterMs, targetUnavailable } = failureFields(error)
   const detail = error instanceof Error ? error.message : String(error)
-  return { problem: taskProblem({ code, detail, retryable }), retryAfterMs }
+  return { problem: taskProblem({ code, detail, retryable }), retryAfterMs, targetUnavailable }
 }
 
-function failureFields(error: unknown): { code: string; retryable: boolean; retryAfterMs: number | undefined } {
+// The cluster's own: no answer, "not now", and an error of the server's making.
+const unavailableCodes = new Set(['unreachable', 'throttled', 'server_error'])
+
+interface FailureFields {
+  readonly code: string
+  readonly retryable: boolean
+  readonly retryAfterMs: number | undefined
+  readonly targetUnavailable: boolean
+}
+
+function failureFields(error: unknown): FailureFields {
   const fields = typeof error === 'object' && error !== null ? error : {}
   const code = 'code' in fields && typeof fields.code === 'string' ? fields.code : 'operation_error'
   const retryable = 'retryable' in fields && typeof fields.retryable === 'boolean' ? fields.retryable : true
   const retryAfterMs =
     'retryAfterMs' in fields && typeof fields.retryAfterMs === 'number' ? fields.retryAfterMs : undefined
-  return { code, retryable, retryAfterMs }
+  const says = 'targetUnavailable' in fields && fields.targetUnavailable === true
+  return { code, retryable, retryAfterMs, targetUnavailable: retryable && (says || unavailableCodes.has(code)) }
 }
 
 const titles: Readonly<Record<string, string>> = {
@@ -43,10 +57,10 @@ export function taskProblem(fields: { code: string; detail: string; retryable: b
 }
 
 /**
- * Milliseconds before attempt `n + 1`: 1 s, 2 s, 4 s … at most a minute, and up to half of it again by chance, so that
- * tasks that failed together do not come back together.
+ * Milliseconds before attempt `n + 1`: the operation's backoff, and up to half of it again by chance, so that tasks that
+ * failed together do not come back together.
  */
-export function backoffMs(failedAttempts: number, random: () => number): number {
-  const base = Math.min(60_000, 1_000 * 2 ** Math.min(failedAttempts - 1, 10))
+export function backoffMs(failedAttempts: number, backoff: Backoff, random: () => number): number {
+  const base = Math.min(backoff.maxMs, backoff.initialMs * backoff.factor ** Math.min(failedAttempts - 1, 50))
   return Math.round(base * (1 + random() / 2))
 }

@@ -76,7 +76,8 @@ async function look(options: FinishWaitOptions, wait: FinishingWait, job: Claime
   if (wait.cancelRequestedBy !== null)
     return { wait, job, end: { type: 'task.cancelled', error: cancelledProblem(wait) } }
   const overdue = wait.remainingMs <= 0
-  const signal = AbortSignal.timeout(options.lookMs)
+  // Past its deadline a task ends within seconds, however slow its cluster is.
+  const signal = AbortSignal.timeout(overdue ? Math.min(options.lookMs, 3_000) : options.lookMs)
   let object: KubernetesObject | undefined
   try {
     object = await options.cluster(wait.tenant, wait.cluster).get(refOf(wait), { basePath: wait.basePath, signal })
@@ -108,9 +109,12 @@ async function look(options: FinishWaitOptions, wait: FinishingWait, job: Claime
   }
 }
 
-function evaluate(wait: OpenWait, object: KubernetesObject | undefined): Readiness {
+function evaluate(wait: FinishingWait, object: KubernetesObject | undefined): Readiness {
   // The start of the wait stands in for when a failure was first seen: the watch counted its grace before.
-  return evaluateReadiness(object, wait.rules, pinOf(wait), { now: Date.now(), firstSeenAt: wait.createdAt.getTime() })
+  return evaluateReadiness(object, wait.rules, pinOf(wait), {
+    now: wait.createdAt.getTime() + wait.ageMs,
+    firstSeenAt: wait.createdAt.getTime(),
+  })
 }
 
 export function pinOf(wait: OpenWait): ReadinessPin {

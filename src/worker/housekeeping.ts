@@ -5,6 +5,7 @@ import type { Logger } from '../platform/logger.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { Outcome } from './outcome.ts'
 import { deleteExpiredKeys, listOverdue, makeEventPartitions, type OverdueTask } from './overdue.sql.ts'
+import { dropEndedTasks, dropSealedPartition } from './retention.sql.ts'
 import { cancelledOutcome, isStale, timedOut } from './run-task.ts'
 import { appendEvents } from './settle.sql.ts'
 
@@ -16,6 +17,8 @@ export interface HousekeepingOptions {
   readonly workerId: string
   /** Milliseconds after its deadline in which a live worker ends its own task. */
   readonly graceMs: number
+  /** Days that tasks are kept after their end, and the log after its last event. */
+  readonly retentionDays: number
 }
 
 /** Ends tasks whose deadline passed while no worker was there to see it. */
@@ -76,4 +79,30 @@ export async function tidy(options: HousekeepingOptions): Promise<void> {
     await makeEventPartitions(tx)
   })
   await deleteOldNotifications(options.database)
+  await retain(options)
+}
+
+const retainChunk = 500
+/** What one round deletes at most: the next one comes a minute later, and nobody waits for this. */
+const retainRounds = 20
+
+/** Deletes what ended long ago: tasks a few at a time, the log by whole partitions that speak of nothing that goes on. */
+export async function retain(options: HousekeepingOptions): Promise<{ tasks: number; partitions: string[] }> {
+  let tasks = 0
+  for (let round = 0; round < retainRounds; round++) {
+    const deleted = await options.database.transaction({ role: 'sluice_retention' }, (tx) =>
+      dropEndedTasks(tx, options.retentionDays, retainChunk),
+    )
+    tasks += deleted
+    if (deleted < retainChunk) break
+  }
+  const partitions: string[] = []
+  for (;;) {
+    const dropped = await options.database.transaction({ role: 'sluice_retention' }, (tx) =>
+      dropSealedPartition(tx, options.retentionDays),
+    )
+    if (dropped === null) return { tasks, partitions }
+    options.logger.info('a sealed partition of the log was dropped', { partition: dropped })
+    partitions.push(dropped)
+  }
 }

@@ -16,8 +16,8 @@ export interface OverdueTask {
 export async function listOverdue(tx: Transaction, graceMs: number): Promise<OverdueTask[]> {
   const { rows } = await sql<OverdueTask>`
     select task_id as "taskId", tenant_id as tenant, class, status, attempt from sluice.tasks
-    where (status = 'RUNNING' and deadline_at < clock_timestamp() - make_interval(secs => ${graceMs / 1000}::float8))
-       or (status = 'RETRYING' and deadline_at < clock_timestamp())
+    where status in ('RUNNING', 'RETRYING') and deadline_at < now()
+      and (status = 'RETRYING' or deadline_at < now() - make_interval(secs => ${graceMs / 1000}::float8))
     order by deadline_at limit 500`.execute(tx)
   return rows
 }
@@ -33,13 +33,14 @@ export interface CancellingTask {
   readonly eventId: string | null
 }
 
-/** Tasks that somebody asked to cancel and that have not ended yet. */
-export async function listCancelling(tx: Transaction): Promise<CancellingTask[]> {
+/** Tasks that somebody asked to cancel and that have not ended yet: those that run here, and those that run nowhere. */
+export async function listCancelling(tx: Transaction, runningHere: readonly string[]): Promise<CancellingTask[]> {
   const { rows } = await sql<CancellingTask>`
     select t.task_id as "taskId", t.tenant_id as tenant, t.class, t.status, t.attempt,
       t.cancel_requested_by as "cancelRequestedBy", w.event_id as "eventId"
     from sluice.tasks t left join sluice.waits w on w.task_id = t.task_id
-    where t.cancel_requested_by is not null and not t.done limit 1000`.execute(tx)
+    where t.cancel_requested_by is not null and not t.done
+      and (t.status <> 'RUNNING' or t.task_id = any(${runningHere}::uuid[])) limit 1000`.execute(tx)
   return rows
 }
 

@@ -20,6 +20,8 @@ export interface ProgressWriter {
   report(attempt: SettledAttempt, progress: Progress): void
   /** Writes what is still held for this attempt, so that the last report is never lost. */
   flush(attempt: SettledAttempt): Promise<void>
+  /** Drops what is held for an attempt that is no longer ours. */
+  forget(attempt: SettledAttempt): void
 }
 
 interface Held {
@@ -63,11 +65,14 @@ export function createProgressWriter(options: ProgressWriterOptions): ProgressWr
     }
   }
 
+  // One after the other: two at once could be numbered the wrong way round.
+  const writeNext = (entry: Held): Promise<void> => (entry.writing ?? Promise.resolve()).then(() => write(entry))
+
   const tick = (entry: Held): void => {
     entry.timer = setTimeout(() => {
       entry.timer = undefined
       if (!entry.progress) return
-      entry.writing = write(entry)
+      entry.writing = writeNext(entry)
       tick(entry)
     }, options.intervalMs ?? 250)
   }
@@ -79,8 +84,12 @@ export function createProgressWriter(options: ProgressWriterOptions): ProgressWr
       held.set(key, entry)
       entry.progress = progress
       if (entry.timer) return
-      entry.writing = write(entry)
+      entry.writing = writeNext(entry)
       tick(entry)
+    },
+    forget: (attempt) => {
+      clearTimeout(held.get(keyOf(attempt))?.timer)
+      held.delete(keyOf(attempt))
     },
     flush: async (attempt) => {
       const entry = held.get(keyOf(attempt))

@@ -1,12 +1,12 @@
 import { toWireId } from '../contract/ids.ts'
-import type { Database } from '../database/database.ts'
+import type { Database, Transaction } from '../database/database.ts'
 import type { Cluster } from '../kubernetes/cluster.ts'
 import type { Operation, PerformContext, Progress } from '../operations/define-operation.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
-import { type ClaimedJob, LostClaimError, type QueueName } from '../queue/queue.ts'
+import { type ClaimedJob, LostClaimError, type Queue, type QueueName } from '../queue/queue.ts'
 import type { AttemptAborted } from './abort-reason.ts'
-import { type Attempt, startAttempts } from './attempt.sql.ts'
+import { type Attempt, type HeldJob, startAttempts } from './attempt.sql.ts'
 import { backoffMs, taskProblem, toFailure } from './failure.ts'
 import type { Outcome } from './outcome.ts'
 import type { RunningAttempts } from './running-attempts.ts'
@@ -14,6 +14,7 @@ import type { SettledAttempt, Settler } from './settle.ts'
 
 export interface RunTaskOptions {
   readonly database: Database
+  readonly queue: Queue
   readonly operations: OperationRegistry
   readonly settler: Settler
   readonly running: RunningAttempts
@@ -25,8 +26,12 @@ export interface RunTaskOptions {
   cluster(tenant: string, name: string): Cluster
   /** Called for each progress report; writes it in its own time. */
   onProgress(attempt: SettledAttempt, progress: Progress): void
+  /** Called when an attempt turns out to be somebody else's now. */
+  onLost(attempt: SettledAttempt): void
   /** Called after `task.started` has been committed. */
   onStarted(): void
+  /** Called when a job was taken that may not start now. */
+  onHeld(): void
 }
 
 /** Starts a batch of claimed jobs, and runs and settles each on its own. Returns the ids to hand out again. */
@@ -35,7 +40,7 @@ export async function runTasks(
   queue: QueueName,
   jobs: readonly ClaimedJob[],
 ): Promise<readonly string[]> {
-  const attempts = await startAll(options, jobs)
+  const attempts = await startAll(options, queue, jobs)
   options.onStarted()
   const again = await Promise.all(
     attempts.map(async (attempt) => {
@@ -47,15 +52,21 @@ export async function runTasks(
   return again.filter((id) => id !== undefined)
 }
 
-async function startAll(options: RunTaskOptions, jobs: readonly ClaimedJob[]): Promise<Attempt[]> {
+async function startAll(
+  options: RunTaskOptions,
+  queue: QueueName,
+  jobs: readonly ClaimedJob[],
+): Promise<readonly Attempt[]> {
   const start = (claimed: readonly ClaimedJob[]) =>
-    options.database.transaction({ role: 'sluice_worker' }, (tx) =>
-      startAttempts(
+    options.database.transaction({ role: 'sluice_worker' }, async (tx) => {
+      const { started, held } = await startAttempts(
         tx,
         claimed.map(({ id, eventId, claim }) => ({ task_id: id, event_id: eventId, claim })),
         options.workerId,
-      ),
-    )
+      )
+      for (const hold of held) await giveBack(options, tx, { queue, jobs: claimed, hold })
+      return started
+    })
   try {
     return await start(jobs)
   } catch (error) {
@@ -65,9 +76,21 @@ async function startAll(options: RunTaskOptions, jobs: readonly ClaimedJob[]): P
       throw error
     }
     const attempts: Attempt[] = []
-    for (const job of jobs) attempts.push(...(await startAll(options, [job])))
+    for (const job of jobs) attempts.push(...(await startAll(options, queue, [job])))
     return attempts
   }
+}
+
+// Unburned, and without an event: the task waits as before, and `holds` says why.
+async function giveBack(
+  options: RunTaskOptions,
+  tx: Transaction,
+  held: { queue: QueueName; jobs: readonly ClaimedJob[]; hold: HeldJob },
+): Promise<void> {
+  const job = held.jobs.find(({ id }) => id === held.hold.taskId)
+  if (!job) return
+  await options.queue.retry(tx, held.queue, job, { retryInMs: held.hold.heldMs, burn: false })
+  options.onHeld()
 }
 
 interface Run {
@@ -85,11 +108,13 @@ async function runOne(options: RunTaskOptions, { queue, job, attempt }: Run): Pr
     attempt: attempt.attempt,
     queue,
     job: { id: job.id, claim: job.claim },
+    cluster: attempt.cluster,
   }
   const log = { taskId: toWireId('task', taskId), operation: attempt.operation, attempt: attempt.attempt }
   const outcome = await decide(options, { job, attempt, settled })
   try {
     if (outcome) await settlePersistently(options, settled, outcome)
+    else options.onLost(settled)
     return true
   } catch (error) {
     if (isStale(error)) {
@@ -109,7 +134,7 @@ interface Decision {
 
 /** What became of the attempt; undefined when it is no longer ours to say. */
 async function decide(options: RunTaskOptions, { job, attempt, settled }: Decision): Promise<Outcome | undefined> {
-  if (attempt.cancelRequestedBy !== undefined && attempt.cancelRequestedBy !== null) return cancelledOutcome(attempt)
+  if (attempt.cancelRequestedBy !== null) return cancelledOutcome(attempt)
   if (attempt.remainingMs <= 0) return timedOut('The deadline passed before this attempt could start.')
   const operation = options.operations.get(attempt.operation)
   // A rolling upgrade: a newer worker will know it. Handed back, not failed.
@@ -156,19 +181,31 @@ async function perform(
   try {
     return await operation.perform(context, operation.input.parse(attempt.input))
   } catch (error) {
-    return signal.aborted ? abortedOutcome(attempt, signal) : failedOutcome(options, attempt, error)
+    return signal.aborted ? abortedOutcome(attempt, signal) : failedOutcome(options, { attempt, operation, error })
   }
 }
 
-function failedOutcome(options: RunTaskOptions, attempt: Attempt, error: unknown): Outcome {
-  const { problem, retryAfterMs } = toFailure(error)
+interface Failed {
+  readonly attempt: Attempt
+  readonly operation: Operation
+  readonly error: unknown
+}
+
+function failedOutcome(options: RunTaskOptions, { attempt, operation, error }: Failed): Outcome {
+  const { problem, retryAfterMs, targetUnavailable } = toFailure(error)
+  const { backoff, unavailableMs } = operation.retry
   if (!problem.retryable) return { kind: 'failed', error: problem, deadLettered: false }
+  // Snoozed by all attempts so far: the handed-back ones did not count, and still must not come ever faster.
+  if (targetUnavailable && attempt.elapsedMs < unavailableMs) {
+    const retryInMs = Math.max(retryAfterMs ?? 0, backoffMs(attempt.attempt, backoff, options.random))
+    return { kind: 'retrying', error: problem, retryInMs, burned: false, targetUnavailable }
+  }
   if (attempt.burned >= attempt.maxAttempts) {
     const detail = `${problem.detail} (attempt ${attempt.burned} of ${attempt.maxAttempts}; none is left)`
     return { kind: 'failed', error: { ...problem, detail, retryable: false }, deadLettered: true }
   }
-  const retryInMs = Math.max(retryAfterMs ?? 0, backoffMs(attempt.burned, options.random))
-  return { kind: 'retrying', error: problem, retryInMs, burned: true }
+  const retryInMs = Math.max(retryAfterMs ?? 0, backoffMs(attempt.burned, backoff, options.random))
+  return { kind: 'retrying', error: problem, retryInMs, burned: true, targetUnavailable }
 }
 
 // A handler that ignores its signal is fenced: its outcome is written without it, and its slot is free again.
@@ -217,7 +254,7 @@ export function timedOut(detail: string): Extract<Outcome, { kind: 'timed_out' }
 }
 
 export function cancelledOutcome(attempt: {
-  readonly cancelRequestedBy?: string | undefined
+  readonly cancelRequestedBy: string | null
 }): Extract<Outcome, { kind: 'cancelled' }> {
   const by = attempt.cancelRequestedBy ? ` by ${attempt.cancelRequestedBy}` : ''
   const detail = `Cancelled${by} while it ran. What was already asked of the cluster goes on there.`

@@ -3,6 +3,7 @@ import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { ResourceRecord } from '../operations/define-operation.ts'
 import type { JobAttempt, Queue, QueueName } from '../queue/queue.ts'
+import { noteCluster } from './holds.sql.ts'
 import type { Outcome } from './outcome.ts'
 import { writeRecords } from './record.sql.ts'
 import { appendEvents, insertWait } from './settle.sql.ts'
@@ -14,6 +15,8 @@ export interface SettledAttempt {
   readonly attempt: number
   readonly queue: QueueName
   readonly job: JobAttempt
+  /** The cluster that the task works on, where it names one. */
+  readonly cluster?: string | null
 }
 
 export interface Settler {
@@ -54,12 +57,22 @@ export function createSettler(options: SettlerOptions): Settler {
         const record = recordOf(outcome)
         if (record) await writeRecords(tx, [{ tenant: attempt.tenant, taskId: attempt.taskId, record }])
         await settleJob(tx, queue, { attempt, outcome })
+        await tellBreaker(tx, attempt, outcome)
       })
       signals.send('events')
       if (outcome.kind === 'waiting') signals.send('waits')
       if (outcome.kind === 'retrying' && outcome.retryInMs <= 0) signals.send(signalOf(attempt.queue))
     },
   }
+}
+
+// Only what an attempt saw of its cluster counts: a permanent error is the cluster's answer, so it is there.
+async function tellBreaker(tx: Transaction, { cluster }: SettledAttempt, outcome: Outcome): Promise<void> {
+  if (!cluster) return
+  if (outcome.kind === 'retrying' && outcome.targetUnavailable === true)
+    await noteCluster(tx, cluster, { ok: false, message: outcome.error.detail })
+  else if (outcome.kind === 'completed' || outcome.kind === 'waiting')
+    await noteCluster(tx, cluster, { ok: true, message: null })
 }
 
 // The status table's engine column: the same transaction tells the engine the same story.

@@ -43,13 +43,16 @@ export interface FinishingWait extends OpenWait {
   readonly cancelRequestedBy: string | null
   /** Milliseconds left until the deadline; zero or less when it has passed. */
   readonly remainingMs: number
+  /** Milliseconds since it was parked, by the database's clock. */
+  readonly ageMs: number
 }
 
 /** The waits that these finish jobs are about. One that is missing was finished, or parked again, by another job. */
 export async function findWaits(tx: Transaction, eventIds: readonly string[]): Promise<FinishingWait[]> {
   const { rows } = await sql<FinishingWait>`
     select ${columns}, t.operation, e.payload->'input' as input, t.cancel_requested_by as "cancelRequestedBy",
-      (extract(epoch from w.deadline_at - clock_timestamp()) * 1000)::float8 as "remainingMs"
+      (extract(epoch from w.deadline_at - clock_timestamp()) * 1000)::float8 as "remainingMs",
+      (extract(epoch from clock_timestamp() - w.created_at) * 1000)::float8 as "ageMs"
     from sluice.waits w
     join sluice.tasks t on t.task_id = w.task_id
     join sluice.domain_events e on e.task_id = t.task_id and e.event_id = t.request_event_id

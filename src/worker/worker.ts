@@ -8,9 +8,13 @@ import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Queue, WorkHandle } from '../queue/queue.ts'
 import { expireTickets } from '../tasks/expire-tickets.ts'
+import { hostname } from 'node:os'
 import { endDeadLetters } from './dead-letter.ts'
 import { finishWaits } from './finish-wait.ts'
+import { stopBatches } from '../tasks/stop-batches.ts'
 import { endCancelled, endOverdue, tidy } from './housekeeping.ts'
+import { type FireSchedulesOptions, fireSchedules } from '../tasks/fire-schedules.ts'
+import { createHeartbeat } from './heartbeat.ts'
 import { listCancelling } from './overdue.sql.ts'
 import { createProgressWriter } from './progress-writer.ts'
 import { createRecordWatcher } from './record-watcher.ts'
@@ -19,6 +23,7 @@ import { runTasks, type RunTaskOptions } from './run-task.ts'
 import { createSettler } from './settle.ts'
 import { createWaitWatcher, type WaitWatcher } from './wait-watcher.ts'
 import type { FinishingWait } from './waits.sql.ts'
+import { wakeHeld } from './wake-held.ts'
 
 export interface WorkerOptions {
   readonly database: Database
@@ -40,6 +45,16 @@ export interface WorkerOptions {
   cluster(tenant: string, name: string): Cluster
   /** What the hub calls the same. */
   clusterKey(tenant: string, name: string): string
+  /** Whether a schedule's owner may still ask for its operation. @default yes */
+  readonly mayFire?: FireSchedulesOptions['mayFire']
+  /** Days that tasks are kept after their end, and the log after its last event. @default 30 */
+  readonly retentionDays?: number
+  /** Shown in the registry. @default '0.0.0' */
+  readonly version?: string
+  /** Whether the process serves the API, too. @default 'worker' */
+  readonly role?: 'all' | 'worker'
+  /** The process's wall clock, reported against the database's; no deadline depends on it. @default Date.now */
+  readonly wallClock?: () => number
   diagnose(wait: FinishingWait, object: KubernetesObject, signal: AbortSignal): Promise<string | undefined>
 }
 
@@ -56,6 +71,7 @@ const overdueScanMs = 5_000
 const recordScanMs = 5_000
 const recordWriteMs = 1_000
 const tidyMs = 60_000
+const heartbeatMs = 5_000
 
 /** One process's worker: takes jobs, runs operations, settles outcomes, watches for what they wait for. */
 export function createWorker(options: WorkerOptions): Worker {
@@ -81,7 +97,30 @@ export function createWorker(options: WorkerOptions): Worker {
     workerId,
     clusterKey: options.clusterKey,
   })
-  const housekeeping = { database, queue, signals, logger, workerId, graceMs: graceMs + 2_000 }
+  const heartbeat = createHeartbeat(
+    database,
+    {
+      workerId,
+      role: options.role ?? 'worker',
+      version: options.version ?? '0.0.0',
+      slots,
+      host: hostname(),
+      pid: process.pid,
+      operations: options.operations.all().map(({ type }) => type),
+    },
+    options.wallClock,
+  )
+  // Known from the last look: where nothing is held, an outcome asks for none.
+  let someHeld = false
+  const housekeeping = {
+    database,
+    queue,
+    signals,
+    logger,
+    workerId,
+    graceMs: graceMs + 2_000,
+    retentionDays: options.retentionDays ?? 30,
+  }
   const runOptions: RunTaskOptions = {
     ...options,
     running,
@@ -91,16 +130,23 @@ export function createWorker(options: WorkerOptions): Worker {
       settle: async (attempt, outcome) => {
         await progress.flush(attempt)
         await settler.settle(attempt, outcome)
+        if (someHeld) background.run('wake held', lookForHeld)
       },
     },
     onProgress: (attempt, report) => progress.report(attempt, report),
+    onLost: (attempt) => progress.forget(attempt),
     onStarted: () => signals.send('events'),
+    onHeld: () => {
+      someHeld = true
+    },
   }
   const handles: WorkHandle[] = []
   const background = createBackground(logger)
 
   const lookForCancels = async (): Promise<void> => {
-    const cancelling = await database.transaction({ role: 'sluice_worker' }, listCancelling)
+    const cancelling = await database.transaction({ role: 'sluice_worker' }, (tx) =>
+      listCancelling(tx, running.taskIds()),
+    )
     const waiting: string[] = []
     for (const task of cancelling) {
       if (task.status === 'RUNNING') running.cancel(task.taskId)
@@ -110,9 +156,14 @@ export function createWorker(options: WorkerOptions): Worker {
     watcher.bringForward(waiting)
   }
 
+  const lookForHeld = async (): Promise<void> => {
+    someHeld = await wakeHeld({ database, queue, signals })
+  }
+
   return {
     waits: watcher,
     start: async () => {
+      await heartbeat.beat(0)
       const short = await queue.work('sluice-short', { workers: 1, batchSize: slots }, (jobs) =>
         runTasks(runOptions, 'sluice-short', jobs),
       )
@@ -143,10 +194,16 @@ export function createWorker(options: WorkerOptions): Worker {
       options.listener.on('cancel', () => background.run('cancel', lookForCancels))
       watcher.start()
       background.every(scanMs, 'cancel', lookForCancels)
+      // At once: what passed its deadline while no worker was alive has waited long enough.
+      background.run('overdue', () => endOverdue(housekeeping))
       background.every(overdueScanMs, 'overdue', () => endOverdue(housekeeping))
       background.every(recordScanMs, 'records', records.look)
       background.every(recordWriteMs, 'observations', records.flush)
       background.every(overdueScanMs, 'tickets', () => expireTickets(housekeeping))
+      background.every(scanMs, 'wake held', lookForHeld)
+      background.every(scanMs, 'schedules', () => fireSchedules(options))
+      background.every(scanMs, 'stopping batches', () => stopBatches(options))
+      background.every(heartbeatMs, 'heartbeat', () => heartbeat.beat(running.count))
       background.every(tidyMs, 'tidy', () => tidy(housekeeping))
     },
     stop: async (drainMs = 20_000) => {
@@ -157,6 +214,7 @@ export function createWorker(options: WorkerOptions): Worker {
       await background.stop()
       records.stop()
       await watcher.stop()
+      await heartbeat.leave().catch((error: unknown) => logger.warn('the worker could not sign off', { error }))
     },
   }
 }

@@ -5,7 +5,7 @@
 -- 'tickets_of_requester' | 'tickets_of_tenant' (too many are open); only 'accepted' has written a request event.
 -- A lost race on a key raises 23505, and the caller tries the requests one by one.
 create function sluice.accept_tasks(requests jsonb)
-returns table (idx int, outcome text, task_id uuid, status text, deduplicated boolean)
+returns table (idx int, outcome text, task_id uuid, status text, deduplicated boolean, job_priority int)
 language plpgsql security definer set search_path = sluice, pg_catalog
 -- A plan made while the tables were empty is kept: without this it scans them for as long as nobody analyses them.
 set enable_seqscan = off set jit = off as $$
@@ -14,6 +14,8 @@ declare
   seen idempotency_keys;
   standing tasks;
   full_for text;
+  turn bigint;
+  turn_of text;
 begin
   if current_setting('role') <> 'sluice_api' then
     raise exception 'accept_tasks is for sluice_api' using errcode = 'SL003';
@@ -85,7 +87,17 @@ begin
         outcome := 'tickets_of_' || full_for;
       end if;
     end if;
+    job_priority := null;
     if outcome = 'accepted' then
+      if turn_of is distinct from r.tenant || '/' || (r.payload->>'class') then
+        turn_of := r.tenant || '/' || (r.payload->>'class');
+        select max(t.fair_tag) into turn from tasks t
+          where t.tenant_id = r.tenant and t.class = r.payload->>'class' and t.status = 'PENDING';
+        turn := greatest(turn, fair_clock(r.payload->>'class') - 1);
+      end if;
+      turn := turn + 1;
+      job_priority := sluice.job_priority(coalesce((r.payload->>'priority')::int, 0), turn);
+      r.payload := r.payload || jsonb_build_object('fair_tag', turn, 'job_priority', job_priority);
       insert into domain_events (event_id, task_id, tenant_id, type, operation, target, actor, payload)
         values (r.event_id, r.task_id, r.tenant, 'task.requested', r.operation, r.target, r.actor, r.payload);
     elsif outcome = 'joined' and r.actor <> standing.requested_by and not r.actor = any(standing.joined_by) then

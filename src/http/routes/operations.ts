@@ -52,20 +52,21 @@ export function operationRoutes(app: App, services: Services): void {
   for (const operation of services.operations.all()) if (operation.route) ownRoutes(app, services, operation)
 }
 
-/** The operation that a body names, and its input, parsed. */
+/** The operation that a body names, and its input. `below` is where they stand in the body, for the pointers. */
 export function findOperation(
   services: Services,
-  body: { readonly operation: string; readonly input: Readonly<Record<string, unknown>> },
+  body: { readonly operation: string; readonly input: unknown },
+  below = '',
 ) {
   const operation = services.operations.get(body.operation)
   if (!operation) {
     const known = services.operations.all().map(({ type }) => type)
     throw new HttpProblem('unknown_operation', {
       detail: `There is no operation ${body.operation}. There are: ${known.join(', ')}.`,
-      errors: [{ pointer: '/operation', message: 'is not an operation' }],
+      errors: [{ pointer: `${below}/operation`, message: 'is not an operation' }],
     })
   }
-  return { operation, input: parseInput(operation, body.input, '/input') }
+  return { operation, input: parseInput(operation, body.input, `${below}/input`) }
 }
 
 function parseInput(operation: Operation, input: unknown, below: string): unknown {

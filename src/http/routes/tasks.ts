@@ -4,19 +4,23 @@ import { z } from 'zod'
 import { eventPageSchema } from '../../contract/event.ts'
 import { fromWireId } from '../../contract/ids.ts'
 import { taskListQuerySchema } from '../../contract/task-list.ts'
-import { cancelAnswerSchema, taskPageSchema, taskSchema } from '../../contract/task.ts'
+import { acceptedSchema, cancelAnswerSchema, taskPageSchema, taskSchema } from '../../contract/task.ts'
 import { isTerminal } from '../../contract/task-status.ts'
+import type { Database } from '../../database/database.ts'
 import { readEvents } from '../../live/feed.sql.ts'
 import { cancelTask } from '../../tasks/cancel-task.ts'
 import { findTask, listTasks } from '../../tasks/find-tasks.ts'
+import { retryTask } from '../../tasks/retry-task.ts'
 import { type TaskRow, toTask } from '../../tasks/task-view.ts'
 import { explainTickets } from '../../tasks/ticket-view.ts'
+import { explainTasks, whyWaiting } from '../../tasks/why-waiting.ts'
 import type { App } from '../app.ts'
 import { callerOf } from '../authenticate.ts'
 import { streamEvents } from '../event-stream.ts'
 import { toWireEvent } from '../wire-event.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
+import { toAnswer } from '../submit.ts'
 import { waitForEnd } from '../wait-for-end.ts'
 
 const params = z.object({ task_id: z.string() })
@@ -37,8 +41,8 @@ export function taskRoutes(app: App, services: Services): void {
     async (request) => {
       const { tenant } = callerOf(request)
       const { rows, nextPageToken } = await listTasks(database, tenant, request.query)
-      const needs = await explainTickets(database, tenant, rows)
-      return { items: rows.map((row) => toTask(row, needs.get(row.task_id))), next_page_token: nextPageToken }
+      const why = await explainAll(database, tenant, rows)
+      return { items: rows.map((row) => toTask(row, why(row))), next_page_token: nextPageToken }
     },
   )
 
@@ -63,13 +67,13 @@ export function taskRoutes(app: App, services: Services): void {
           ? await findTask(database, tenant, taskId)
           : await waitForEnd(services, { tenant, taskId, waitMs: wait * 1000 })
       const task = existing(row, request.params.task_id)
-      const need = (await explainTickets(database, tenant, [task])).get(taskId)
-      // Every event moves `last_seq`, and what is shown depends on the row, and on what its ticket still needs.
-      const etag = need === undefined ? `"${task.last_seq}"` : `"${task.last_seq}.${shortHash(need)}"`
+      const shown = toTask(task, (await explainAll(database, tenant, [task]))(task))
+      // Every event moves `last_seq`; why it waits can change without one.
+      const etag = `"${task.last_seq}${shown.why_waiting === null ? '' : `.${shortHash(shown.why_waiting)}`}"`
       void reply.header('etag', etag).header('cache-control', 'private, no-cache')
       if (!isTerminal(task.status)) void reply.header('retry-after', '1')
       if (matches(request, etag)) return reply.status(304).send(null)
-      return reply.status(200).send(toTask(task, need))
+      return reply.status(200).send(shown)
     },
   )
 
@@ -95,6 +99,21 @@ export function taskRoutes(app: App, services: Services): void {
         })
       }
       return reply.status(202).send({ task: toTask(task), message: cancelled.message })
+    },
+  )
+
+  app.post(
+    '/tasks/:task_id/retry',
+    { schema: { summary: 'Try a failed task again, as a new task', params, response: { 202: acceptedSchema } } },
+    async (request, reply) => {
+      const { tenant, principal } = callerOf(request)
+      const taskId = taskIdOf(request.params.task_id)
+      const standing = existing(await findTask(database, tenant, taskId), request.params.task_id)
+      const accepted = await retryTask(services, { tenant, taskId, actor: principal.name })
+      if (!accepted) throw noSuchTask(request.params.task_id)
+      const answer = toAnswer(accepted, standing.operation)
+      void reply.header('location', answer.links.self).header('retry-after', '1')
+      return reply.status(202).send(answer)
     },
   )
 
@@ -131,6 +150,17 @@ export function taskRoutes(app: App, services: Services): void {
       }
     },
   )
+}
+
+/** Why each of these tasks waits: what its ticket still needs, or what else keeps it from running. */
+async function explainAll(
+  database: Database,
+  tenant: string,
+  rows: readonly TaskRow[],
+): Promise<(row: TaskRow) => string | null> {
+  const needs = await explainTickets(database, tenant, rows)
+  const why = await explainTasks(database, tenant, rows)
+  return (row) => needs.get(row.task_id) ?? whyWaiting(row, why.get(row.task_id))
 }
 
 const shortHash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 12)

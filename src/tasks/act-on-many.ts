@@ -1,0 +1,133 @@
+import { toWireId } from '../contract/ids.ts'
+import type { BulkFilter } from '../contract/task-list.ts'
+import type { Database } from '../database/database.ts'
+import type { SignalSender } from '../database/signals.ts'
+import { RefusedError } from '../operations/define-operation.ts'
+import type { Queue } from '../queue/queue.ts'
+import { cancelledBy, cancelTask } from './cancel-task.ts'
+import { appendCancelled, cancellableTasks, countTasks, retryableTasks } from './act-on-many.sql.ts'
+import { findRequests } from './retry-task.sql.ts'
+import { type RetryTaskOptions, toRetry } from './retry-task.ts'
+
+export interface ManyRequest {
+  readonly tenant: string
+  readonly actor: string
+  readonly filter: BulkFilter
+  /** Only tasks that this principal asked for. */
+  readonly onlyOf?: string
+  readonly dryRun?: boolean
+}
+
+export interface ManyResult {
+  readonly matched: number
+  readonly done: number
+  readonly refused: readonly { readonly taskId: string; readonly code: string; readonly detail: string }[]
+}
+
+export interface CancelManyOptions {
+  readonly database: Database
+  readonly queue: Queue
+  readonly signals: SignalSender
+}
+
+const chunk = 500
+/** Cancels every task that matches and has not ended: a few hundred per transaction, so that nothing waits for long. */
+export async function cancelMany(options: CancelManyOptions, request: ManyRequest): Promise<ManyResult> {
+  const { database } = options
+  const { tenant, actor } = request
+  const matched = await database.transaction({ role: 'sluice_api', tenant }, (tx) =>
+    countTasks(cancellableTasks(tx, request)),
+  )
+  if (request.dryRun === true) return { matched, done: 0, refused: [] }
+  let done = 0
+  for (let after = ''; ;) {
+    const page = await database.transaction({ role: 'sluice_api', tenant }, (tx) =>
+      cancellableTasks(tx, request)
+        .$if(after !== '', (q) => q.where('task_id', '>', after))
+        .orderBy('task_id')
+        .limit(chunk)
+        .execute(),
+    )
+    if (page.length === 0) return { matched, done, refused: [] }
+    after = page.at(-1)?.task_id ?? after
+    const queued = page.filter(({ status }) => status === 'SCHEDULED' || status === 'PENDING')
+    const together = await cancelQueued(options, { tenant, actor, tasks: queued })
+    done += together ? queued.length : 0
+    for (const task of together ? page.filter((one) => !queued.includes(one)) : page) {
+      const cancelled = await cancelTask(options, { tenant, actor, taskId: task.task_id })
+      if (cancelled && cancelled.kind !== 'ended') done++
+    }
+  }
+}
+
+/** False when one of them moved on meanwhile: then none was cancelled. */
+async function cancelQueued(
+  options: CancelManyOptions,
+  { tenant, actor, tasks }: { tenant: string; actor: string; tasks: readonly { task_id: string; class: string }[] },
+): Promise<boolean> {
+  if (tasks.length === 0) return true
+  try {
+    await options.database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
+      await appendCancelled(
+        tx,
+        tasks.map(({ task_id }) => task_id),
+        { actor, data: { error: cancelledBy(actor) } },
+      )
+      for (const kind of ['short', 'long'] as const) {
+        const ids = tasks.filter((task) => task.class === kind).map(({ task_id }) => task_id)
+        if (ids.length > 0) await options.queue.cancel(tx, `sluice-${kind}`, ids)
+      }
+    })
+    options.signals.send('events')
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'SL001') return false
+    throw error
+  }
+}
+
+/**
+ * Tries every task again that matches, failed, and was not tried again before: each a new task. What is refused does not
+ * keep the others back.
+ */
+export async function retryMany(options: RetryTaskOptions, request: ManyRequest): Promise<ManyResult> {
+  const { database, acceptor, operations } = options
+  const { tenant, actor } = request
+  const matched = await database.transaction({ role: 'sluice_api', tenant }, (tx) =>
+    countTasks(retryableTasks(tx, request)),
+  )
+  const refused: { taskId: string; code: string; detail: string }[] = []
+  if (request.dryRun === true) return { matched, done: 0, refused }
+  let done = 0
+  for (let after = ''; ;) {
+    const found = await database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
+      const page = await retryableTasks(tx, request)
+        .$if(after !== '', (q) => q.where('task_id', '>', after))
+        .orderBy('task_id')
+        .limit(chunk)
+        .execute()
+      return page.length === 0
+        ? []
+        : findRequests(
+            tx,
+            tenant,
+            page.map(({ task_id }) => task_id),
+          )
+    })
+    if (found.length === 0) return { matched, done, refused: refused.slice(0, 100) }
+    after = found.at(-1)?.task.task_id ?? after
+    const accept = async (one: (typeof found)[number]) => {
+      const accepted = await acceptor.accept(toRetry(operations, one, actor))
+      if (accepted.outcome === 'accepted') return
+      const detail = `Another task is ${accepted.status} on the same: ${toWireId('task', accepted.taskId)}.`
+      throw new RefusedError(detail, { status: 409, code: 'conflict' })
+    }
+    const results = await Promise.allSettled(found.map(accept))
+    results.forEach((result, i) => {
+      if (result.status === 'fulfilled') done++
+      else if (result.reason instanceof RefusedError)
+        refused.push({ taskId: found[i]?.task.task_id ?? '', code: result.reason.code, detail: result.reason.message })
+      else throw result.reason
+    })
+  }
+}

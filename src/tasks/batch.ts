@@ -1,0 +1,144 @@
+import { v7 as uuidv7 } from 'uuid'
+import { toWireId } from '../contract/ids.ts'
+import { type Batch, type BatchStatus } from '../contract/batch.ts'
+import { isTerminal, taskStatuses, type TaskStatus } from '../contract/task-status.ts'
+import type { Database } from '../database/database.ts'
+import type { SignalSender } from '../database/signals.ts'
+import type { Queue } from '../queue/queue.ts'
+import { type AcceptRequest, insertJobs, isRace, toAcceptRow } from './accept-task.ts'
+import { acceptTasks } from './accept-tasks.sql.ts'
+import { type BatchRow, failedOf, insertBatch, selectBatch, selectBatches } from './batch.sql.ts'
+import { pageToken, readPageToken } from './find-tasks.ts'
+import { findRequests } from './retry-task.sql.ts'
+import { type RetryTaskOptions, toRetry } from './retry-task.ts'
+import { basePath } from './task-view.ts'
+
+export interface AcceptBatchOptions {
+  readonly database: Database
+  readonly queue: Queue
+  readonly signals: SignalSender
+}
+
+export interface BatchRequest {
+  readonly items: readonly AcceptRequest[]
+  readonly tenant: string
+  readonly actor: string
+  readonly onError: 'continue' | 'stop'
+  /** Items under way at once; no limit by default. */
+  readonly concurrency?: number
+  /** The batch whose failed items these are. */
+  readonly retryOf?: string
+}
+
+/** Some items cannot be accepted beside the others, or beside what is under way: nothing was written. */
+export class BatchRefusedError extends Error {
+  readonly code = 'batch_refused'
+  readonly errors: readonly { readonly index: number; readonly message: string }[]
+  constructor(errors: readonly { readonly index: number; readonly message: string }[]) {
+    super(`${errors.length} items cannot be accepted; nothing was written`)
+    this.errors = errors
+  }
+}
+
+/**
+ * Accepts all items and their batch in one transaction, or nothing. Throws `BatchRefusedError` that names every item that
+ * is in the way of another task.
+ */
+export async function acceptBatch(options: AcceptBatchOptions, request: BatchRequest): Promise<BatchRow> {
+  const batchId = uuidv7()
+  const rows = request.items.map((item, idx) => ({ ...toAcceptRow({ ...item, batchId }), idx }))
+  for (let tries = 0; ; tries++) {
+    try {
+      const { batch, kinds } = await options.database.transaction(
+        { role: 'sluice_api', tenant: request.tenant },
+        async (tx) => {
+          const accepted = await acceptTasks(tx, rows)
+          const errors = accepted.flatMap(({ idx, outcome, task_id, status }) =>
+            outcome === 'accepted'
+              ? []
+              : [{ index: idx, message: `is in the way of ${toWireId('task', task_id)}, which is ${status}` }],
+          )
+          if (errors.length > 0) throw new BatchRefusedError(errors.toSorted((a, b) => a.index - b.index))
+          const counts: Partial<Record<TaskStatus, number>> = {}
+          for (const { status } of accepted) counts[status] = (counts[status] ?? 0) + 1
+          const batch = await insertBatch(tx, { ...request, batchId, counts })
+          return { batch, kinds: await insertJobs(tx, options.queue, { rows, accepted }) }
+        },
+      )
+      options.signals.send('events', ...kinds)
+      return batch
+    } catch (error) {
+      if (!isRace(error) || tries >= 3) throw error
+    }
+  }
+}
+
+export function findBatch(database: Database, tenant: string, batchId: string): Promise<BatchRow | undefined> {
+  return database.transaction({ role: 'sluice_api', tenant }, (tx) => selectBatch(tx, batchId))
+}
+
+/** Newest first. */
+export function listBatches(
+  database: Database,
+  tenant: string,
+  page: { readonly size: number; readonly token?: string | undefined },
+): Promise<{ rows: BatchRow[]; nextPageToken: string | null }> {
+  const after = page.token === undefined ? undefined : readPageToken(page.token)
+  return database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
+    const rows = await selectBatches(tx, { tenant, after, limit: page.size + 1 })
+    const last = rows[page.size - 1]
+    return {
+      rows: rows.slice(0, page.size),
+      nextPageToken: rows.length > page.size && last ? pageToken(last.batch_id) : null,
+    }
+  })
+}
+
+/** The failed items of a batch, as requests that try them again. What was cancelled was meant to end. */
+export async function failedItems(
+  options: RetryTaskOptions,
+  request: { readonly tenant: string; readonly actor: string; readonly batchId: string },
+): Promise<AcceptRequest[]> {
+  const { tenant, actor, batchId } = request
+  const found = await options.database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
+    const failed = await failedOf(tx, batchId)
+    return failed.length === 0 ? [] : findRequests(tx, tenant, failed)
+  })
+  return found.map((one) => toRetry(options.operations, one, actor))
+}
+
+/** A row as it travels. */
+export function toBatch(row: BatchRow): Batch {
+  const self = `${basePath}/batches/${toWireId('batch', row.batch_id)}`
+  return {
+    batch_id: toWireId('batch', row.batch_id),
+    status: batchStatus(row),
+    requested_by: row.requested_by,
+    on_error: row.on_error,
+    concurrency: row.concurrency,
+    total: row.total,
+    counts: Object.fromEntries(
+      taskStatuses.map((status) => [status, row.counts[status] ?? 0] as const),
+    ) as Batch['counts'],
+    retry_of: row.retry_of && toWireId('batch', row.retry_of),
+    created_at: row.created_at.toISOString(),
+    completed_at: row.completed_at?.toISOString() ?? null,
+    links: {
+      self,
+      cancel: `${self}/cancel`,
+      retry: `${self}/retry`,
+      tasks: `${basePath}/tasks?batch_id=${toWireId('batch', row.batch_id)}`,
+    },
+  }
+}
+
+// A rejected or expired item counts as failed.
+export function batchStatus({ counts, total }: Pick<BatchRow, 'counts' | 'total'>): BatchStatus {
+  const n = (...statuses: readonly TaskStatus[]) => statuses.reduce((sum, status) => sum + (counts[status] ?? 0), 0)
+  if (n(...taskStatuses.filter(isTerminal)) < total) {
+    return n('AWAITING_APPROVAL', 'SCHEDULED', 'PENDING') === total ? 'PENDING' : 'RUNNING'
+  }
+  if (n('COMPLETED') === total) return 'COMPLETED'
+  if (n('COMPLETED') > 0) return 'PARTIALLY_COMPLETED'
+  return n('CANCELLED') === total ? 'CANCELLED' : 'FAILED'
+}

@@ -1,0 +1,75 @@
+import type { TaskStatus } from '../contract/task-status.ts'
+import type { Database } from '../database/database.ts'
+import { RefusedError } from '../operations/define-operation.ts'
+import type { OperationRegistry } from '../operations/registry.ts'
+import type { AcceptedTask, AcceptRequest, TaskAcceptor } from './accept-task.ts'
+import { findRequests, type FoundRequest } from './retry-task.sql.ts'
+
+export interface RetryTaskOptions {
+  readonly database: Database
+  readonly operations: OperationRegistry
+  readonly acceptor: TaskAcceptor
+}
+
+export interface RetryRequest {
+  readonly tenant: string
+  readonly taskId: string
+  readonly actor: string
+}
+
+const retryable = {
+  AWAITING_APPROVAL: false,
+  SCHEDULED: false,
+  PENDING: false,
+  RUNNING: false,
+  WAITING: false,
+  RETRYING: false,
+  COMPLETED: false,
+  FAILED: true,
+  TIMED_OUT: true,
+  CANCELLED: true,
+  REJECTED: false,
+  EXPIRED: false,
+} as const satisfies Record<TaskStatus, boolean>
+
+export const retryableStatuses: readonly TaskStatus[] = ['FAILED', 'TIMED_OUT', 'CANCELLED']
+
+/**
+ * Asks for the same change again, as a new task that names the old one, gated by policy like any other. Undefined when the
+ * tenant has no such task. Throws `RefusedError` when the task did not fail, or its operation no longer takes its input.
+ */
+export async function retryTask(options: RetryTaskOptions, request: RetryRequest): Promise<AcceptedTask | undefined> {
+  const { tenant, taskId } = request
+  const [found] = await options.database.transaction({ role: 'sluice_api', tenant }, (tx) =>
+    findRequests(tx, tenant, [taskId]),
+  )
+  if (!found) return undefined
+  return options.acceptor.accept(toRetry(options.operations, found, request.actor))
+}
+
+/** The request that tries a task again. Throws `RefusedError` when it cannot be tried again. */
+export function toRetry(operations: OperationRegistry, { task, input }: FoundRequest, actor: string): AcceptRequest {
+  if (!retryable[task.status]) {
+    throw new RefusedError(
+      `The task is ${task.status}: only a task that is ${retryableStatuses.join(', ')} can be tried again.`,
+      { status: 409, code: 'not_retryable' },
+    )
+  }
+  const operation = operations.get(task.operation)
+  const parsed = operation?.input.safeParse(input)
+  if (!operation || !parsed?.success) {
+    const why = operation ? 'no longer takes the input of this task' : 'is not offered here any more'
+    throw new RefusedError(`The operation ${task.operation} ${why}. Ask for the change anew.`, {
+      status: 422,
+      code: 'not_retryable',
+    })
+  }
+  return {
+    operation,
+    input: parsed.data,
+    options: { timeout_ms: task.timeout_ms, priority: task.priority, labels: task.labels },
+    tenant: task.tenant_id,
+    actor,
+    retryOf: task.task_id,
+  }
+}
