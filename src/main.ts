@@ -16,6 +16,7 @@ import { connectClusters } from './kubernetes/clusters.ts'
 import { diagnose } from './kubernetes/diagnose.ts'
 import { createWatchHub } from './kubernetes/watch-hub.ts'
 import { createFeed } from './live/feed.ts'
+import { createMailer, type MailerOptions } from './notifications/mailer.ts'
 import { createSecretBox } from './notifications/secret-box.ts'
 import type { Operation } from './operations/define-operation.ts'
 import { builtInOperations, createOperationRegistry } from './operations/registry.ts'
@@ -52,6 +53,8 @@ export interface StartOptions {
   readonly policyFile?: string
   /** 32 bytes: seals the secrets of webhooks. The same for all processes of a database; without it there are none. */
   readonly secretKey?: Buffer
+  /** The server that takes e-mail: `smtp://user:password@host:587`, and who writes. */
+  readonly mail?: MailerOptions
   readonly logger: Logger
 }
 
@@ -114,6 +117,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     await feed.stop()
     await app?.close()
     await worker?.stop()
+    parts.mailer?.stop()
     await upkeep.stop()
     await parts.policies.stop()
     await hub.stop()
@@ -179,6 +183,8 @@ function assemble(options: StartOptions) {
     queue,
     policies,
     secrets: options.secretKey && createSecretBox(options.secretKey),
+    mails: options.mail !== undefined,
+    mailer: options.mail && createMailer(options.mail),
     signals,
     listener,
     clusters,

@@ -22,6 +22,7 @@ export interface SluiceOptions {
   readonly slots: number
   readonly policyFile?: string
   readonly secretKey?: Buffer
+  readonly mail?: { readonly url: string; readonly from?: string }
   /** A path. */
   readonly kubeconfig: string
   readonly context: string | undefined
@@ -104,6 +105,7 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       dataDir,
       ...(options.policyFile !== undefined && { policyFile: options.policyFile }),
       ...(secretKey !== undefined && { secretKey }),
+      ...(options.mail !== undefined && { mail: options.mail }),
       databaseUrl,
       logger: parts.logger,
       kubeconfig: kubeconfigPath,

@@ -33,6 +33,8 @@ export interface StartOptions {
   readonly slots: number
   /** Absolute path of the policy's YAML. */
   readonly policyFile?: string
+  /** The server that takes e-mail. */
+  readonly mail?: { readonly url: string; readonly from?: string }
   /** Whether only this machine can reach the API. */
   readonly loopback: boolean
 }
@@ -64,6 +66,7 @@ export function parseStartOptions(flags: StartFlags, env: NodeJS.ProcessEnv): St
     kubeconfig: parseKubeconfig(flags, env['KUBECONFIG']),
     poolMax: parsePoolMax(flags.poolMax, databaseUrl === undefined),
     slots: parseSlots(flags.slots),
+    ...parseMail(env['SLUICE_SMTP_URL'], env['SLUICE_MAIL_FROM']),
     ...parsePolicyFile(flags.policy ?? env['SLUICE_POLICY']),
   }
 }
@@ -141,6 +144,15 @@ function parseSlots(value: string | undefined): number {
         'time (waiting ones hold no slot); start more worker processes on the same DATABASE_URL for more.',
     )
   )
+}
+
+function parseMail(url: string | undefined, from: string | undefined): Pick<StartOptions, 'mail'> {
+  if (url === undefined || url === '') return {}
+  const protocol = URL.canParse(url) ? new URL(url).protocol : undefined
+  // The value may hold a password and is not repeated.
+  if (protocol !== 'smtp:' && protocol !== 'smtps:')
+    fail('SLUICE_SMTP_URL must look like smtp://user:password@host:587.')
+  return { mail: { url, ...(from !== undefined && from !== '' && { from }) } }
 }
 
 function parsePolicyFile(path: string | undefined): Pick<StartOptions, 'policyFile'> {

@@ -1,14 +1,16 @@
 import { z } from 'zod'
 import { notificationKinds } from './notification.ts'
 
-const webhookStyles = ['standard', 'slack'] as const
+const webhookStyles = ['standard', 'slack', 'email'] as const
 
 /** Where notifications of the tenant go besides the inbox. The secret is never shown again. */
 export const webhookSchema = z.object({
   webhook_id: z.string(),
   style: z
     .enum(webhookStyles)
-    .describe('standard: Standard Webhooks, signed · slack: an incoming webhook of Slack, or alike'),
+    .describe(
+      'standard: Standard Webhooks, signed · slack: an incoming webhook of Slack, or alike · email: mailto:somebody@example.com',
+    ),
   url: z.string().describe('For slack without its path, which is a secret'),
   kinds: z.array(z.enum(notificationKinds)),
   disabled_at: z.string().nullable(),

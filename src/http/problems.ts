@@ -36,6 +36,7 @@ export const problemKinds = {
   dry_run_unsupported: { status: 422, title: 'This operation has no dry run', retryable: false },
   dry_run_refused: { status: 422, title: 'The cluster would refuse the change', retryable: false },
   confirmation_required: { status: 422, title: 'Type the name again', retryable: false },
+  no_mail_server: { status: 422, title: 'No mail server', retryable: false },
   no_secret_key: { status: 422, title: 'No key for secrets', retryable: false },
   too_many_tickets: { status: 429, title: 'Too many open tickets', retryable: true },
   internal_error: { status: 500, title: 'Something went wrong', retryable: true },

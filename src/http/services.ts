@@ -24,6 +24,8 @@ export interface Services {
   readonly secrets: SecretBox | undefined
   /** Which addresses webhooks may reach. @default those of the open internet */
   readonly mayReach?: (address: string) => boolean
+  /** Whether a mail server is configured. */
+  readonly mails?: boolean
   readonly feed: Feed
   readonly hub: WatchHub
   readonly logger: Logger

@@ -1,6 +1,7 @@
 import type { Database } from '../database/database.ts'
 import type { Logger } from '../platform/logger.ts'
 import { type ClaimedJob, LostClaimError, type Queue } from '../queue/queue.ts'
+import type { Mailer } from './mailer.ts'
 import { titleOf } from './notification-title.ts'
 import { postWebhook, type WebhookRequest } from './post-webhook.ts'
 import { RefusedAddressError } from './public-address.ts'
@@ -22,6 +23,7 @@ export interface DeliverOptions extends Pick<WebhookRequest, 'resolve' | 'mayRea
   readonly queue: Queue
   readonly logger: Logger
   readonly secrets: SecretBox | undefined
+  readonly mailer?: Mailer | undefined
   /** Milliseconds before each further try. @default 5 s to 10 h, over a day in all */
   readonly retryMs?: readonly number[]
   /** For the jitter: from 0 up to, not including, 1. */
@@ -110,6 +112,10 @@ async function send(options: DeliverOptions, job: ClaimedJob, { delivery, webhoo
     duration_ms: Math.round(performance.now() - began),
   })
   try {
+    if (webhook.style === 'email') {
+      await sendMail(options, { delivery, webhook })
+      return { made: record(null, null), outcome: 'delivered' }
+    }
     const { url, headers, body } = prepare(options, { delivery, webhook, at })
     const status = await postWebhook({ ...options, url, headers, body, signal: job.signal })
     if (status >= 200 && status < 300) return { made: record(status, null), outcome: 'delivered' }
@@ -119,6 +125,20 @@ async function send(options: DeliverOptions, job: ClaimedJob, { delivery, webhoo
     const text = error instanceof Error ? error.message : String(error)
     return { made: record(null, text), outcome: error instanceof RefusedAddressError ? 'never' : 'again' }
   }
+}
+
+async function sendMail({ mailer }: DeliverOptions, { delivery, webhook }: Target): Promise<void> {
+  if (!mailer) throw new Error('no mail server is configured here')
+  const { type, data } = delivery.body
+  const subject = titleOf(type, data)
+  const about = ['operation', 'target', 'task', 'ticket', 'detail', 'comment', 'explain']
+  const lines = about.flatMap((key) => (typeof data[key] === 'string' ? [`${key}: ${data[key]}`] : []))
+  await mailer.send({
+    to: webhook.url.replace(/^mailto:/, ''),
+    subject: `[Sluice] ${subject}`,
+    text: [`${subject}.`, '', ...lines, ''].join('\n'),
+    messageId: `<${delivery.delivery_id}@sluice>`,
+  })
 }
 
 const failedTry = (error: string, never: boolean): Made => ({

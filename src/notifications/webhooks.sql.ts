@@ -5,7 +5,7 @@ import type { Transaction } from '../database/database.ts'
 export interface WebhookRow {
   readonly webhook_id: string
   readonly tenant_id: string
-  readonly style: 'standard' | 'slack'
+  readonly style: 'standard' | 'slack' | 'email'
   readonly url: string
   readonly kinds: NotificationKind[]
   readonly sealed_secret: string | null

@@ -4,7 +4,7 @@ import { appendNote } from '../database/append-note.sql.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { Queue } from '../queue/queue.ts'
 import { deliveryJob } from './deliver.ts'
-import { parseWebhookUrl } from './public-address.ts'
+import { parseWebhookUrl, RefusedAddressError } from './public-address.ts'
 import type { SecretBox } from './secret-box.ts'
 import { newWebhookSecret } from './sign-webhook.ts'
 import {
@@ -25,6 +25,8 @@ export interface WebhooksOptions {
   /** Undefined: no key is configured, and there are no webhooks. */
   readonly secrets: SecretBox | undefined
   readonly mayReach?: (address: string) => boolean
+  /** Whether a mail server is configured. */
+  readonly mails?: boolean
 }
 
 /** Who changes what, in which tenant. */
@@ -44,6 +46,11 @@ export class NoSecretKeyError extends Error {
   readonly code = 'no_secret_key'
 }
 
+/** E-mail needs a server (SLUICE_SMTP_URL), and there is none. */
+export class NoMailServerError extends Error {
+  readonly code = 'no_mail_server'
+}
+
 /** A secret that was replaced signs along for a day. */
 const rotationMs = 24 * 3_600_000
 
@@ -58,7 +65,7 @@ export async function createWebhook(
   wanted: { readonly style: WebhookRow['style']; readonly url: string; readonly kinds: readonly NotificationKind[] },
 ): Promise<WebhookWithSecret> {
   const { style, kinds } = wanted
-  const url = parseWebhookUrl(wanted.url, options.mayReach).href
+  const url = parseTarget(options, wanted)
   const id = uuidv7()
   const { secret, sealed } = makeSecret(options, id, style)
   return write(options, tenant, async (tx) => {
@@ -74,7 +81,7 @@ export async function createWebhook(
     await appendNote(tx, {
       type: 'webhook.created',
       actor: name,
-      data: { webhook: id, host: new URL(url).host, kinds },
+      data: { webhook: id, host: new URL(url).host, style, kinds },
     })
     return { webhook: await existing(tx, tenant, id), secret }
   })
@@ -91,10 +98,10 @@ export async function changeWebhook(
     readonly enabled?: boolean | undefined
   },
 ): Promise<WebhookWithSecret | undefined> {
-  const url = change.url === undefined ? undefined : parseWebhookUrl(change.url, options.mayReach).href
   return write(options, tenant, async (tx) => {
     const [row] = await selectWebhooks(tx, tenant, change.id)
     if (!row) return undefined
+    const url = change.url === undefined ? undefined : parseTarget(options, { style: row.style, url: change.url })
     const moves = url !== undefined && url !== openUrl(options, row)
     const renewed = moves ? makeSecret(options, row.webhook_id, row.style) : undefined
     await updateWebhook(tx, {
@@ -179,6 +186,15 @@ async function existing(tx: Transaction, tenant: string, id: string): Promise<We
   return row
 }
 
+/** A URL as its style asks for it. @throws RefusedAddressError, NoMailServerError */
+function parseTarget(options: WebhooksOptions, { style, url }: Pick<WebhookRow, 'style' | 'url'>): string {
+  if (style !== 'email') return parseWebhookUrl(url, options.mayReach).href
+  if (!options.mails) throw new NoMailServerError('No mail server is configured: set SLUICE_SMTP_URL and restart.')
+  const address = /^mailto:([^\s<>@,;:?&]{1,64}@[a-z0-9.-]{1,190})$/i.exec(url)?.[1]
+  if (address === undefined) throw new RefusedAddressError('An e-mail target is one address: mailto:team@example.com.')
+  return `mailto:${address}`
+}
+
 function box({ secrets }: Pick<WebhooksOptions, 'secrets'>): SecretBox {
   if (secrets) return secrets
   throw new NoSecretKeyError(
@@ -188,7 +204,7 @@ function box({ secrets }: Pick<WebhooksOptions, 'secrets'>): SecretBox {
 
 // The path of a Slack URL is its password, so that it has no other secret.
 function makeSecret(options: WebhooksOptions, id: string, style: WebhookRow['style']) {
-  if (style === 'slack') return { secret: null, sealed: null }
+  if (style !== 'standard') return { secret: null, sealed: null }
   const secret = newWebhookSecret()
   return { secret, sealed: box(options).seal(secret, id) }
 }

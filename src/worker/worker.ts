@@ -3,6 +3,7 @@ import type { SignalListener, SignalSender } from '../database/signals.ts'
 import type { Cluster, KubernetesObject } from '../kubernetes/cluster.ts'
 import type { WatchHub } from '../kubernetes/watch-hub.ts'
 import { deliver, dispatchNotifications, endAbandonedDeliveries } from '../notifications/deliver.ts'
+import type { Mailer } from '../notifications/mailer.ts'
 import type { SecretBox } from '../notifications/secret-box.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
@@ -41,6 +42,7 @@ export interface WorkerOptions {
   readonly random?: () => number
   /** Opens the secrets of webhooks. Without it messages to them fail, and are tried again. */
   readonly secrets?: SecretBox | undefined
+  readonly mailer?: Mailer | undefined
   /** What a tenant calls by this name. */
   cluster(tenant: string, name: string): Cluster
   /** What the hub calls the same. */

@@ -31,7 +31,7 @@ export interface TestApi {
 export async function startTestApi(
   core: GovernedCore,
   operations: readonly Operation[],
-  options: Pick<Services, 'mayReach'> = {},
+  options: Pick<Services, 'mayReach' | 'mails'> = {},
 ): Promise<TestApi> {
   const letters = { requester: 'r', approver: 'a', admin: 'm' } as const
   const tokens = {

@@ -42,7 +42,7 @@ create table sluice.notification_preferences (
 create table sluice.webhooks (
   webhook_id uuid primary key,
   tenant_id text not null,
-  style text not null check (style in ('standard', 'slack')),
+  style text not null check (style in ('standard', 'slack', 'email')),
   url text not null,
   kinds text[] not null,
   sealed_secret text,

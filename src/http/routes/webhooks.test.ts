@@ -1,6 +1,6 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startTestApi, type TestApi } from '../../../test/helpers/api.ts'
@@ -8,6 +8,7 @@ import { noop } from '../../../test/helpers/core.ts'
 import { type GovernedCore, startGovernedCore } from '../../../test/helpers/governed-core.ts'
 import { until } from '../../../test/helpers/until.ts'
 import { deliver, dispatchNotifications } from '../../notifications/deliver.ts'
+import { createMailer, type Mailer } from '../../notifications/mailer.ts'
 import { createMemoryLogger } from '../../platform/memory/memory-logger.ts'
 import type { WorkHandle } from '../../queue/queue.ts'
 
@@ -22,13 +23,19 @@ let api: TestApi
 let server: Server
 let url: string
 let work: WorkHandle
+let smtp: TcpServer
+let mailer: Mailer
+const mails: string[] = []
 let received: Received[] = []
 let answers: number[] = []
 
 beforeAll(async () => {
   core = await startGovernedCore(`version: 1\nrules: [{ name: held, approval: {} }]`)
   // The receiver of these tests stands on loopback.
-  api = await startTestApi(core, [noop], { mayReach: () => true })
+  api = await startTestApi(core, [noop], { mayReach: () => true, mails: true })
+  smtp = startSmtp()
+  await new Promise<void>((resolve) => smtp.listen(0, '127.0.0.1', resolve))
+  mailer = createMailer({ url: `smtp://127.0.0.1:${(smtp.address() as AddressInfo).port}`, from: 'sluice@example.com' })
   server = createServer((request, response) => {
     void text(request).then((body) => {
       received.push({ path: request.url ?? '', headers: request.headers, body })
@@ -42,6 +49,7 @@ beforeAll(async () => {
     ...core,
     secrets: api.services.secrets,
     logger: createMemoryLogger(),
+    mailer,
     mayReach: () => true,
     retryMs: [0, 0],
     random: () => 0,
@@ -52,8 +60,31 @@ afterAll(async () => {
   await work.stop()
   await api.stop()
   await core.stop()
+  mailer.stop()
+  await new Promise((resolve) => smtp.close(resolve))
   await new Promise((resolve) => server.close(resolve))
 })
+
+/** As much of RFC 5321 as one mail needs. */
+function startSmtp(): TcpServer {
+  return createTcpServer((socket) => {
+    let data: string | undefined
+    socket.write('220 test\r\n')
+    socket.on('data', (chunk) => {
+      for (const line of chunk.toString().split('\r\n').slice(0, -1)) {
+        if (data === undefined) {
+          if (line === 'DATA') data = ''
+          socket.write(line === 'DATA' ? '354 go on\r\n' : line === 'QUIT' ? '221 bye\r\n' : '250 fine\r\n')
+        } else if (line === '.') {
+          mails.push(data)
+          data = undefined
+          socket.write('250 taken\r\n')
+        } else data += `${line}\n`
+      }
+    })
+    socket.on('error', () => socket.destroy())
+  })
+}
 
 let hook: { webhook_id: string; secret: string }
 beforeEach(async () => {
@@ -165,6 +196,22 @@ describe('webhooks', () => {
     for (const { everything } of rows) {
       expect(everything).not.toContain('T0/B0')
       expect(everything).not.toContain(hook.secret)
+    }
+    await api.as('admin', `DELETE /webhooks/${body['webhook_id']}`)
+  })
+
+  test('e-mail goes through the configured server; a target is one address', async () => {
+    const url = 'mailto:team@example.com'
+    const { body, status } = await api.as('admin', 'POST /webhooks', { style: 'email', url })
+    expect({ status, secret: body['secret'] }).toEqual({ status: 201, secret: null })
+    await tell()
+    await until(() => mails.length > 0)
+    expect(mails[0]).toMatch(/^From: sluice@example\.com$/m)
+    expect(mails[0]).toMatch(/^To: team@example\.com$/m)
+    expect(mails[0]).toMatch(/^Subject: \[Sluice\] test\.noop of /m)
+    expect(mails[0]).toMatch(/^Message-ID: <[0-9a-f-]{36}@sluice>$/m)
+    for (const bad of ['https://example.com', 'mailto:a@b.c,d@e.f', 'mailto:a@b.c?bcc=d@e.f', 'mailto:x']) {
+      expect(await api.as('admin', 'POST /webhooks', { style: 'email', url: bad })).toMatchObject({ status: 422 })
     }
     await api.as('admin', `DELETE /webhooks/${body['webhook_id']}`)
   })

@@ -18,6 +18,7 @@ import {
   deleteWebhook,
   listDeliveries,
   listWebhooks,
+  NoMailServerError,
   NoSecretKeyError,
   replayDelivery,
   rotateSecret,
