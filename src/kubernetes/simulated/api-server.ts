@@ -27,7 +27,7 @@ import { parseSelection } from './paged-list.ts'
 import { chooseRepresentation } from './representation.ts'
 import { send, type Answer, type Call, type ResourceHandler } from './resource-handler.ts'
 import type { KindRegistry, ResourceKind } from './resource-kind.ts'
-import { methodNotAllowed, notAcceptable, pathNotFound, StatusError } from './status-error.ts'
+import { badRequest, methodNotAllowed, notAcceptable, pathNotFound, StatusError } from './status-error.ts'
 import { virtualResources, type VirtualResource } from './virtual-resources.ts'
 import type { WatchCache } from './watch-cache.ts'
 import { WatchStream, type WatchOptions } from './watch-stream.ts'
@@ -144,7 +144,7 @@ export class ApiServer {
   }
 
   async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = new URL(request.url ?? '/', 'http://simulated')
+    const url = parseUrl(request.url ?? '/')
     if (['/healthz', '/livez', '/readyz'].includes(url.pathname)) {
       send(response, { status: 200, contentType: 'text/plain', text: 'ok', warnings: [] })
       return
@@ -265,6 +265,14 @@ export class ApiServer {
       return json(root === 'api' ? legacyVersions() : groupList(kinds))
     }
     return json(version === undefined ? groupDocument(kinds, group) : resourceList(kinds, group, version))
+  }
+}
+
+function parseUrl(text: string): URL {
+  try {
+    return new URL(`http://simulated${text}`)
+  } catch (cause) {
+    throw badRequest(`the request's path cannot be read: ${cause instanceof Error ? cause.message : text}`)
   }
 }
 

@@ -12,7 +12,7 @@ import {
 import type { ObjectStore } from './object-store.ts'
 import { inVersion, isFinished, type ObjectName } from './object-writer.ts'
 import { resourceId, type ResourceKind } from './resource-kind.ts'
-import { conflict, notFound } from './status-error.ts'
+import { conflict, notFound, StatusError } from './status-error.ts'
 
 export interface DeleteOptions {
   readonly uid?: string
@@ -28,6 +28,9 @@ export interface Deletion {
   /** False while a finalizer or a grace period keeps the object. */
   readonly gone: boolean
 }
+
+/** As on every cluster: nothing works without them. */
+const keptNamespaces = new Set(['default', 'kube-system', 'kube-public'])
 
 const cascades = { Foreground: 'foregroundDeletion', Orphan: 'orphan' } as const
 
@@ -46,6 +49,10 @@ export class ObjectRemover {
     const live = this.#store.get(resource, objectKey(namespace, name))
     if (live === undefined) throw notFound(kind, name)
     checkPreconditions(kind, live, options)
+    if (kind.group === '' && kind.plural === 'namespaces' && keptNamespaces.has(name)) {
+      const message = `namespaces ${JSON.stringify(name)} is forbidden: this namespace may not be deleted`
+      throw new StatusError({ code: 403, reason: 'Forbidden', message, details: { name, kind: 'namespaces' } })
+    }
     const next = this.#mark(kind, live, options)
     if (isFinished(next)) {
       if (options.dryRun === true) return { object: inVersion(live, kind), gone: true }

@@ -95,6 +95,35 @@ export const deletionCases: readonly ConformanceCase[] = [
   },
   {
     area,
+    title: 'the default namespace cannot be deleted',
+    async run(cluster) {
+      const query = { dryRun: 'All' }
+      expectFailure(await cluster.api.call('DELETE', '/api/v1/namespaces/default', { query }), 403, 'Forbidden')
+    },
+  },
+  {
+    area,
+    title: 'a namespace that is being deleted takes no new objects',
+    async run(cluster) {
+      const name = cluster.name('ns')
+      const metadata = { name, finalizers: [finalizer] }
+      const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata }
+      expectStatus(await cluster.api.call('POST', '/api/v1/namespaces', { body: namespace }), 201)
+      const path = `/api/v1/namespaces/${name}`
+      const { body } = expectStatus(await cluster.api.call('DELETE', path), 200)
+      assert.equal(at(body, 'status', 'phase'), 'Terminating')
+      const late = { body: cluster.configMap('late') }
+      const status = expectFailure(await cluster.api.call('POST', `${path}/configmaps`, late), 403, 'Forbidden')
+      assert.equal(at(status, 'details', 'causes', 0, 'reason'), 'NamespaceTerminating')
+      const query = { fieldSelector: `metadata.name=${name}` }
+      const watch = await cluster.api.watch('/api/v1/namespaces', query)
+      expectStatus(await cluster.patch(path, { metadata: { finalizers: null } }, { type: 'merge' }), 200)
+      await watch.find(({ type }) => type === 'DELETED', 60_000)
+      watch.close()
+    },
+  },
+  {
+    area,
     title: 'a collection is deleted by selector',
     async run(cluster) {
       const run = cluster.name('run')
