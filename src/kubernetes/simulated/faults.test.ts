@@ -2,6 +2,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ApiClient, at, nameOf, type Watch } from '../../../test/conformance/kubernetes/api-client.ts'
 import { createFaultScript, runFaultScript, startSimulatedCluster, type SimulatedCluster } from './simulated-cluster.ts'
 
+/** A busy machine takes its time. */
+const patiently = { timeout: 20_000 }
+
 const configMaps = '/api/v1/namespaces/default/configmaps'
 const projects = '/apis/resourcemanager.miloapis.com/v1alpha1/projects'
 
@@ -121,7 +124,7 @@ describe('faults of requests', () => {
   test('stop does not wait for slow requests', async () => {
     cluster.faults.slow(600_000)
     const asked = api.call('GET', configMaps).catch(() => 'broken')
-    await expect.poll(() => cluster.requestCount).toBe(1)
+    await expect.poll(() => cluster.requestCount, patiently).toBe(1)
     await cluster.stop()
     expect(await asked).toBe('broken')
   })
@@ -130,12 +133,13 @@ describe('faults of requests', () => {
     const version = await create('kept')
     await create('later')
     const watch = await api.watch(configMaps, { resourceVersion: version })
-    cluster.faults.restart({ downMs: 200 })
+    cluster.faults.restart({ downMs: 600_000 })
     await watch.untilClosed()
     await expect(api.call('GET', configMaps)).rejects.toThrow()
+    cluster.faults.restart()
     const status = async (): Promise<number> =>
       (await api.call('GET', `${configMaps}/kept`).catch(() => ({ status: 0 }))).status
-    await expect.poll(status).toBe(200)
+    await expect.poll(status, patiently).toBe(200)
     const again = await api.watch(configMaps, { resourceVersion: version })
     expect((await again.find(({ type }) => type === 'ERROR')).object['code']).toBe(410)
   })
@@ -180,10 +184,10 @@ describe('faults of controllers', () => {
       const states = watch.events.map((event) => readyIs('True')(event))
       return states.filter((state, index) => index > 0 && state !== states[index - 1]).length
     }
-    await expect.poll(turns).toBeGreaterThanOrEqual(3)
+    await expect.poll(turns, patiently).toBeGreaterThanOrEqual(3)
     takeBack()
     await expect
-      .poll(async () => readyIs('True')({ object: (await api.call('GET', `${projects}/flapping`)).body }))
+      .poll(async () => readyIs('True')({ object: (await api.call('GET', `${projects}/flapping`)).body }), patiently)
       .toBe(true)
     watch.close()
   })
@@ -232,7 +236,9 @@ describe('fault scripts', () => {
   test('a script runs to its end, and every fault in it is understood', async () => {
     await runFaultScript(cluster.faults, createFaultScript(3, { steps: 60, durationMs: 100 }))
     cluster.faults.clear()
-    await expect.poll(async () => (await api.call('GET', configMaps).catch(() => ({ status: 0 }))).status).toBe(200)
+    await expect
+      .poll(async () => (await api.call('GET', configMaps).catch(() => ({ status: 0 }))).status, patiently)
+      .toBe(200)
   })
 
   test('a script stops when its signal fires', async () => {

@@ -3,6 +3,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startSimulatedCluster, type SimulatedCluster } from '../../../src/kubernetes/simulated/simulated-cluster.ts'
 import { ApiClient } from './api-client.ts'
 
+/** A busy machine takes its time. */
+const patiently = { timeout: 20_000 }
+
 let cluster: SimulatedCluster
 
 beforeAll(async () => {
@@ -27,7 +30,7 @@ test("the Kubernetes client's watch works on the simulated cluster", async () =>
     const body = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'seen' } }
     expect((await api.call('POST', path, { body })).status).toBe(201)
     expect((await api.call('DELETE', `${path}/seen`)).status).toBe(200)
-    await expect.poll(() => seen).toEqual(['ADDED seen', 'DELETED seen'])
+    await expect.poll(() => seen, patiently).toEqual(['ADDED seen', 'DELETED seen'])
   } finally {
     controller.abort()
   }

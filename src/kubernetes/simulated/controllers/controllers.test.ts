@@ -9,6 +9,9 @@ import {
 } from '../../../../test/conformance/kubernetes/api-client.ts'
 import { startSimulatedCluster, type SimulatedCluster } from '../simulated-cluster.ts'
 
+/** A busy machine takes its time. */
+const patiently = { timeout: 20_000 }
+
 let cluster: SimulatedCluster
 let api: ApiClient
 
@@ -223,10 +226,13 @@ describe('VirtualMachine', () => {
     )
     expect(nameOf(next.object)).toBe('acted')
     await expect
-      .poll(async () => at((await api.call('GET', `${machines}/acted`)).body, 'status', 'stateChangeRequests'))
+      .poll(
+        async () => at((await api.call('GET', `${machines}/acted`)).body, 'status', 'stateChangeRequests'),
+        patiently,
+      )
       .toBeUndefined()
     expect((await action('stop')).status).toBe(202)
-    await expect.poll(async () => (await api.call('GET', `${instances}/acted`)).status).toBe(404)
+    await expect.poll(async () => (await api.call('GET', `${instances}/acted`)).status, patiently).toBe(404)
     expect(at((await api.call('GET', `${machines}/acted`)).body, 'spec', 'runStrategy')).toBe('Halted')
     watch.close()
     again.close()
@@ -372,7 +378,7 @@ test('without controllers objects stay as they are written, and deletion still w
     }
     await client.call('POST', projects, { body: owned })
     await client.call('DELETE', `${projects}/bare`)
-    await expect.poll(async () => (await client.call('GET', `${projects}/owned`)).status).toBe(404)
+    await expect.poll(async () => (await client.call('GET', `${projects}/owned`)).status, patiently).toBe(404)
   } finally {
     await bare.stop()
   }
