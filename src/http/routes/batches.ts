@@ -26,6 +26,7 @@ export function batchRoutes(app: App, services: Services): void {
   app.get(
     '/batches',
     {
+      config: { permission: 'tasks.read' },
       schema: {
         summary: 'List batches, newest first',
         querystring: z.strictObject({
@@ -43,12 +44,15 @@ export function batchRoutes(app: App, services: Services): void {
   )
   app.get(
     '/batches/:batch_id',
-    { schema: { summary: 'One batch', params, response: { 200: batchSchema } } },
+    { config: { permission: 'tasks.read' }, schema: { summary: 'One batch', params, response: { 200: batchSchema } } },
     async (request) => toBatch(await find(callerOf(request).tenant, request.params.batch_id)),
   )
   app.post(
     '/batches/:batch_id/cancel',
-    { schema: { summary: 'Cancel what is left of a batch', params, response: { 202: bulkActionAnswerSchema } } },
+    {
+      config: { permission: 'tasks.cancel' },
+      schema: { summary: 'Cancel what is left of a batch', params, response: { 202: bulkActionAnswerSchema } },
+    },
     async (request, reply) => {
       const caller = callerOf(request)
       const batch = await find(caller.tenant, request.params.batch_id)
@@ -60,7 +64,10 @@ export function batchRoutes(app: App, services: Services): void {
   )
   app.post(
     '/batches/:batch_id/retry',
-    { schema: { summary: 'Try the failed items again, as a new batch', params, response: { 202: batchSchema } } },
+    {
+      config: { permission: 'tasks.request' },
+      schema: { summary: 'Try the failed items again, as a new batch', params, response: { 202: batchSchema } },
+    },
     async (request, reply) => {
       const caller = callerOf(request)
       const batch = await find(caller.tenant, request.params.batch_id)
@@ -88,7 +95,8 @@ export function batchRoutes(app: App, services: Services): void {
 }
 
 function mayActOn({ principal }: Caller, batch: BatchRow): void {
-  if (batch.requested_by === principal.name || principal.roles.includes('admin')) return
+  if (batch.requested_by === principal.name || ['operator', 'admin'].some((role) => principal.roles.includes(role)))
+    return
   throw new HttpProblem('forbidden', {
     detail: `Only ${batch.requested_by}, who asked for the batch, or an admin may do this.`,
   })
