@@ -73,8 +73,7 @@ export interface SubmitOptions extends RequestOptions {
  * Everything a program may ask of a Sluice server. Answers are parsed by the contract's schemas. Every method throws
  * SluiceProblem where the server refuses, UnreachableError where nobody answers, and the signal's reason on abort.
  */
-export interface SluiceClient extends EngineCalls {
-export interface SluiceClient extends AccessCalls {
+export interface SluiceClient extends EngineCalls, AccessCalls {
   /** Asks for a change. Repeated up to twice when nobody answers, which the idempotency key makes safe. */
   submit(operation: string, input: Readonly<Record<string, unknown>>, options?: SubmitOptions): Promise<Accepted>
   /** The task; with `waitSeconds` (up to 30) the answer may be held back until it ends. */

@@ -26,6 +26,7 @@ export const problemKinds = {
   schedule_exists: { status: 409, title: 'There is such a schedule already', retryable: false },
   batch_refused: { status: 422, title: 'Some items cannot be accepted', retryable: false },
   invalid_schedule: { status: 422, title: 'The schedule cannot be read', retryable: false },
+  last_admin: { status: 409, title: 'The last admin stays', retryable: false },
   payload_too_large: { status: 413, title: 'The request is too large', retryable: false },
   unsupported_media_type: { status: 415, title: 'Unsupported media type', retryable: false },
   too_many_requests: { status: 429, title: 'Too many requests', retryable: true },

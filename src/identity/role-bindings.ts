@@ -1,6 +1,5 @@
 import type { RoleBinding } from '../contract/identity.ts'
 import type { Database } from '../database/database.ts'
-import { RefusedError } from '../operations/define-operation.ts'
 import { appendAudit } from './audit.sql.ts'
 import {
   deleteRoleBinding,
@@ -26,25 +25,21 @@ export async function grantRole(database: Database, binding: NewRoleBinding): Pr
   return toRoleBinding(row)
 }
 
-/**
- * Takes a role in the tenant. False when the principal does not have it.
- * Throws `RefusedError` (409, last_admin) when nobody would be left to give roles.
- */
+/** `not_bound`: the principal does not have the role. `last_admin`: nobody would be left to give roles. */
+export type Withdrawal = 'withdrawn' | 'not_bound' | 'last_admin'
+
+/** Takes a role in the tenant. */
 export async function withdrawRole(
   database: Database,
   { tenant, principal, role, actor }: Omit<NewRoleBinding, 'role'> & { readonly role: string },
-): Promise<boolean> {
-  return database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
+): Promise<Withdrawal> {
+  return database.transaction({ role: 'sluice_api', tenant }, async (tx): Promise<Withdrawal> => {
     if (role === 'admin') await lockAdmins(tx)
-    if (!(await deleteRoleBinding(tx, principal, role))) return false
-    if (role === 'admin' && !(await hasOtherAdmin(tx, principal))) {
-      throw new RefusedError(`${principal} is the last admin of the tenant. Make somebody else admin first.`, {
-        status: 409,
-        code: 'last_admin',
-      })
-    }
+    if (!(await selectRoleBinding(tx, principal, role))) return 'not_bound'
+    if (role === 'admin' && !(await hasOtherAdmin(tx, principal))) return 'last_admin'
+    if (!(await deleteRoleBinding(tx, principal, role))) return 'not_bound'
     await appendAudit(tx, { type: 'role.withdrawn', actor, data: { principal, role } })
-    return true
+    return 'withdrawn'
   })
 }
 

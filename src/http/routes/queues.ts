@@ -108,6 +108,8 @@ function ownLimit(request: Parameters<typeof callerOf>[0] & { params: z.output<t
 
 function adminScope(services: Services, { principal, tenant }: Caller) {
   if (!['operator', 'admin'].some((role) => principal.roles.includes(role)))
-    throw new HttpProblem('forbidden', { detail: 'Only an operator or an admin may pause, resume and limit what runs.' })
+    throw new HttpProblem('forbidden', {
+      detail: 'Only an operator or an admin may pause, resume and limit what runs.',
+    })
   return { database: services.database, tenant, actor: principal.name }
 }

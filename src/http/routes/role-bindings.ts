@@ -61,10 +61,17 @@ export function roleBindingRoutes(app: App, { database }: Services): void {
     async (request, reply) => {
       const { tenant, principal: actor } = callerOf(request)
       const { principal, role } = request.params
-      if (!(await withdrawRole(database, { tenant, principal, role, actor: actor.name }))) {
-        throw new HttpProblem('not_found', { detail: `${principal} does not have the role ${role} in this tenant.` })
+      const outcome = await withdrawRole(database, { tenant, principal, role, actor: actor.name })
+      switch (outcome) {
+        case 'withdrawn':
+          return reply.status(204).send(null)
+        case 'not_bound':
+          throw new HttpProblem('not_found', { detail: `${principal} does not have the role ${role} in this tenant.` })
+        case 'last_admin':
+          throw new HttpProblem('last_admin', {
+            detail: `${principal} is the last admin of the tenant. Make somebody else admin first.`,
+          })
       }
-      return reply.status(204).send(null)
     },
   )
 }
