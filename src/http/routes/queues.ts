@@ -8,7 +8,8 @@ import {
 } from '../../contract/queue.ts'
 import { listWorkers, pauseQueue, readQueues, removeLimit, resumeQueue, setLimit } from '../../tasks/queues.ts'
 import type { App } from '../app.ts'
-import { callerOf, type Caller } from '../authenticate.ts'
+import type { Caller } from '../../identity/principal.ts'
+import { callerOf } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
 
