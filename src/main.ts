@@ -7,11 +7,10 @@ import { createDatabase, type Database } from './database/database.ts'
 import { pendingMigrations } from './database/run-migrations.ts'
 import { createSignalListener, createSignalSender } from './database/signals.ts'
 import { type App, createApp } from './http/app.ts'
-import {
-  createClosedIdentity,
-  createDevelopmentIdentity,
-  type DevelopmentPrincipal,
-} from './identity/development-identity.ts'
+import type { RequestLimitsOptions } from './http/request-limits.ts'
+import { createDatabaseIdentity } from './identity/database-identity.ts'
+import { createDevelopmentIdentity, type DevelopmentPrincipal } from './identity/development-identity.ts'
+import type { Identity } from './identity/principal.ts'
 import { connectClusters } from './kubernetes/clusters.ts'
 import { diagnose } from './kubernetes/diagnose.ts'
 import { createWatchHub } from './kubernetes/watch-hub.ts'
@@ -55,6 +54,8 @@ export interface StartOptions {
   readonly secretKey?: Buffer
   /** The server that takes e-mail: `smtp://user:password@host:587`, and who writes. */
   readonly mail?: MailerOptions
+  /** Requests per second and caller in this process; see `RequestLimitsOptions` for the defaults. */
+  readonly requestLimits?: RequestLimitsOptions
   readonly logger: Logger
 }
 
@@ -78,14 +79,10 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
   const { database, queue, signals, listener, feed, clusters, hub } = parts
   const cluster = (tenant: string, name: string) => clusters.get(clusters.keyFor(tenant, name))
   let phase: 'migrating' | 'starting' | 'ready' | 'stopping' = 'migrating'
+  const identity = createIdentity(options, database)
   const services = {
     ...parts,
-    identity: options.devTokens
-      ? createDevelopmentIdentity({
-          tokens: options.devTokens,
-          ...(options.oneTimeCode !== undefined && { oneTimeCode: options.oneTimeCode }),
-        })
-      : createClosedIdentity(),
+    identity,
     logger,
     cluster,
     clusterKey: clusters.keyFor,
@@ -94,7 +91,13 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     notReady: () => whyNotReady(phase, database),
   }
   const app =
-    role === 'worker' ? undefined : await createApp({ services, ...(existsSync(consoleDir) && { consoleDir }) })
+    role === 'worker'
+      ? undefined
+      : await createApp({
+          services,
+          ...(existsSync(consoleDir) && { consoleDir }),
+          ...(options.requestLimits && { requestLimits: options.requestLimits }),
+        })
   const worker =
     role === 'api'
       ? undefined
@@ -124,6 +127,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     await clusters.stop()
     await signals.stop()
     await listener.stop()
+    await identity.stop()
     await queue.stop()
     await database.stop()
   }
@@ -134,8 +138,11 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     if (app) await parts.policies.start()
     await listener.start()
     await queue.start()
-    if (app) await feed.start()
-    if (app) upkeep.start()
+    if (app) {
+      await identity.start()
+      await feed.start()
+      upkeep.start()
+    }
     await worker?.start()
     phase = 'ready'
     let stopped: Promise<void> | undefined
@@ -144,6 +151,12 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     await stop().catch((second: unknown) => logger.warn('stopping after a failed start failed too', { error: second }))
     throw error
   }
+}
+
+function createIdentity(options: StartOptions, database: Database): Identity {
+  const { logger, devTokens: tokens, oneTimeCode } = options
+  if (!tokens) return createDatabaseIdentity({ database, logger })
+  return createDevelopmentIdentity({ database, logger, tokens, ...(oneTimeCode !== undefined && { oneTimeCode }) })
 }
 
 function assemble(options: StartOptions) {

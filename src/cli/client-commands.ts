@@ -8,8 +8,10 @@ import { InterruptedError, type Terminal, type TextOutput } from './output.ts'
 import { addPolicyCommand } from './policy.ts'
 import { addQueuesCommand } from './queues.ts'
 import { addSchedulesCommand } from './schedules.ts'
+import { addRoleBindingsCommand } from './role-bindings.ts'
 import { addSubmitCommand } from './submit.ts'
 import { addTasksCommand } from './tasks.ts'
+import { addTokensCommand } from './tokens.ts'
 
 /** Adds every command that talks to a running server over HTTP. */
 export function addClientCommands(program: Command, terminal: Terminal = processTerminal()): void {
@@ -23,6 +25,8 @@ export function addClientCommands(program: Command, terminal: Terminal = process
   addSchedulesCommand(program, terminal)
   addOperationsCommand(program, terminal)
   addConsoleCommand(program, terminal)
+  addTokensCommand(program, terminal)
+  addRoleBindingsCommand(program, terminal)
 }
 
 /** The terminal, the environment and the exit code of this process. */

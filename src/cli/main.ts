@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
+import { addAdminCommand } from './admin.ts'
 import { addClientCommands, processTerminal } from './client-commands.ts'
 import { describeFailure, describeStack } from './describe-failure.ts'
 import { addMigrateCommand } from './migrate.ts'
@@ -24,6 +25,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
   const terminal = { ...processTerminal(), setExitCode }
   addStartCommand(program, setExitCode)
   addMigrateCommand(program, terminal)
+  addAdminCommand(program, terminal)
   addClientCommands(program, terminal)
   try {
     await program.parseAsync(args, { from: 'user' })

@@ -33,15 +33,27 @@ export function addMigrateCommand(program: Command, terminal: Terminal): void {
     )
 }
 
-async function migrateDatabase(databaseUrl: string | undefined): Promise<string[]> {
+function migrateDatabase(databaseUrl: string | undefined): Promise<string[]> {
+  return useDatabase(databaseUrl, async (url) => {
+    // Only this command needs the database's driver; the others start faster without it.
+    const { migrate } = await import('../queue/migrate.ts')
+    return migrate(url)
+  })
+}
+
+/**
+ * Runs what works on the database itself. Throws `UsageError` where the address is none, and says who does not answer.
+ */
+export async function useDatabase<T>(
+  databaseUrl: string | undefined,
+  work: (databaseUrl: string) => Promise<T>,
+): Promise<T> {
   const protocol = databaseUrl !== undefined && URL.canParse(databaseUrl) ? new URL(databaseUrl).protocol : undefined
   if (databaseUrl === undefined || (protocol !== 'postgres:' && protocol !== 'postgresql:')) {
     throw new UsageError('Which database? Set DATABASE_URL or pass --database-url postgres://user@host:5432/name')
   }
-  // Only this command needs the database's driver; the others start faster without it.
-  const { migrate } = await import('../queue/migrate.ts')
   try {
-    return await migrate(databaseUrl)
+    return await work(databaseUrl)
   } catch (error) {
     if (!isUnreachable(error)) throw error
     const { host } = new URL(databaseUrl)

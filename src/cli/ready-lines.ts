@@ -20,6 +20,8 @@ export function describeReady(options: StartOptions, ready: Ready): string {
     lines.push(`Console: ${ready.url}/?code=${ready.oneTimeCode}`)
   } else if (options.databaseUrl === undefined) {
     lines.push(`The development tokens are off, because others than this machine can reach ${options.host}.`)
+  } else {
+    lines.push('Nobody has a token yet? npx sluice admin create --tenant default --name admin')
   }
   if (ready.kubeconfigPath !== undefined) {
     const path = quote(ready.kubeconfigPath)

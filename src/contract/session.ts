@@ -9,7 +9,8 @@ export const meSchema = z.object({
   principal: z.string(),
   tenant: z.string(),
   tenants: z.array(z.string()),
-  roles: z.array(z.string()),
+  roles: z.array(z.string()).describe('In this tenant'),
+  permissions: z.array(z.string()).default([]).describe('What the roles, and the token’s scopes, allow'),
 })
 export type Me = z.infer<typeof meSchema>
 

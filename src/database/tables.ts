@@ -1,4 +1,5 @@
 import type { ColumnType, Generated } from 'kysely'
+import type { Role } from '../contract/identity.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 
 type Json<T> = ColumnType<T, string, string>
@@ -271,6 +272,47 @@ export interface DecisionsTable {
   at: Generated<Date>
 }
 
+export interface RoleBindingsTable {
+  tenant_id: string
+  principal: string
+  role: Role
+  granted_by: string
+  granted_at: Generated<Date>
+}
+
+export interface ApiTokensTable {
+  token_id: string
+  tenant_id: string
+  principal: string
+  name: string
+  prefix: string
+  hash: Buffer
+  scopes: string[] | null
+  created_by: string
+  created_at: Generated<Date>
+  expires_at: Date | null
+  last_used_at: Date | null
+  revoked_at: Date | null
+  revoked_by: string | null
+}
+
+export interface SessionsTable {
+  hash: Buffer
+  principal: string
+  token_id: string | null
+  created_at: Generated<Date>
+  expires_at: Date
+}
+
+export interface OneTimeSecretsTable {
+  hash: Buffer
+  kind: 'code' | 'pass'
+  principal: string
+  token_id: string | null
+  session_hash: Buffer | null
+  expires_at: Date
+}
+
 /** Every table of the schema `sluice`; `tables.test.ts` compares it with the database's catalogue. */
 export interface Tables {
   domain_events: DomainEventsTable
@@ -290,4 +332,8 @@ export interface Tables {
   batches: BatchesTable
   schedules: SchedulesTable
   log_checkpoints: LogCheckpointsTable
+  role_bindings: RoleBindingsTable
+  api_tokens: ApiTokensTable
+  sessions: SessionsTable
+  one_time_secrets: OneTimeSecretsTable
 }

@@ -4,6 +4,7 @@ import fastifyWebsocket from '@fastify/websocket'
 import Fastify, { type FastifyError, type FastifyRequest } from 'fastify'
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import { authenticate } from './authenticate.ts'
+import { authorise, permissionOf, requirePermission } from './authorise.ts'
 import { serveConsole } from './console.ts'
 import { registerOpenApi } from './openapi.ts'
 import { HttpProblem, toProblem } from './problems.ts'
@@ -12,6 +13,7 @@ import { approvalRoutes } from './routes/approvals.ts'
 import { batchRoutes } from './routes/batches.ts'
 import { bulkRoutes } from './routes/bulk.ts'
 import { deadLetterRoutes } from './routes/dead-letters.ts'
+import { createRequestLimits, type RequestLimitsOptions } from './request-limits.ts'
 import { healthRoutes } from './routes/health.ts'
 import { liveRoutes } from './routes/live.ts'
 import { operationRoutes } from './routes/operations.ts'
@@ -22,7 +24,10 @@ import { queueRoutes } from './routes/queues.ts'
 import { scheduleRoutes } from './routes/schedules.ts'
 import { taskRoutes } from './routes/tasks.ts'
 import { webhookRoutes } from './routes/webhooks.ts'
+import { roleBindingRoutes } from './routes/role-bindings.ts'
+import { tokenRoutes } from './routes/tokens.ts'
 import type { Services } from './services.ts'
+import { recheckLateAnswer } from './watch-access.ts'
 
 /** Our Fastify, with types that flow from the zod schemas of each route. */
 export type App = ReturnType<typeof createFastify>
@@ -31,6 +36,7 @@ export interface AppOptions {
   readonly services: Services
   /** Folder of the built console; without it `/` answers 404. */
   readonly consoleDir?: string
+  readonly requestLimits?: RequestLimitsOptions
 }
 
 const bodyLimit = 1024 * 1024
@@ -46,14 +52,24 @@ export async function createApp(options: AppOptions): Promise<App> {
   await app.register(fastifyCookie)
   await app.register(fastifyWebsocket, { options: { maxPayload: 64 * 1024 } })
   await registerOpenApi(app)
+  const limits = createRequestLimits(options.requestLimits)
 
   await app.register(async (root) => healthRoutes(root.withTypeProvider<ZodTypeProvider>(), services))
   await app.register(
     async (scope) => {
       const api = scope.withTypeProvider<ZodTypeProvider>()
+      api.addHook('onRoute', requirePermission)
       api.addHook('onRequest', async (request) => {
         await refuseWhileStarting(services)
-        if (request.routeOptions.config.public !== true) await authenticate(services.identity, request)
+        const permission = permissionOf(request)
+        if (permission === 'public') return
+        const caller = await authenticate(services.identity, request)
+        limits.take(caller)
+        authorise(caller, permission)
+      })
+      api.addHook('preSerialization', async (request, _reply, payload) => {
+        await recheckLateAnswer(services, request)
+        return payload
       })
       accountRoutes(api, services)
       taskRoutes(api, services)
@@ -68,6 +84,8 @@ export async function createApp(options: AppOptions): Promise<App> {
       deadLetterRoutes(api, services)
       queueRoutes(api, services)
       scheduleRoutes(api, services)
+      tokenRoutes(api, services)
+      roleBindingRoutes(api, services)
       liveRoutes(api, services)
     },
     { prefix: '/api/v1' },
@@ -103,7 +121,7 @@ async function refuseWhileStarting(services: Services): Promise<void> {
 }
 
 function answerProblems(app: App, services: Services): void {
-  app.setErrorHandler((error: FastifyError, request, reply) => {
+  app.setErrorHandler((error: FastifyError | HttpProblem, request, reply) => {
     const problem = toProblem(error, request.id)
     if (problem.status >= 500) {
       services.logger.error('request failed', {
@@ -114,7 +132,8 @@ function answerProblems(app: App, services: Services): void {
       })
     }
     if (problem.status === 503) void reply.header('retry-after', '2')
-    if (problem.status === 429) void reply.header('retry-after', '60')
+    const retryAfter = error instanceof HttpProblem ? error.details.retryAfterSeconds : undefined
+    if (problem.status === 429) void reply.header('retry-after', String(retryAfter ?? 60))
     if (problem.status === 401) void reply.header('www-authenticate', 'Bearer')
     return reply.status(problem.status).type('application/problem+json').serializer(JSON.stringify).send(problem)
   })

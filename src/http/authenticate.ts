@@ -1,30 +1,44 @@
 import type { FastifyRequest } from 'fastify'
 import { isTenantId } from '../database/database.ts'
-import type { Credential, Identity, Principal } from '../identity/principal.ts'
+import { permissionsOf } from '../identity/permissions.ts'
+import type { Caller, Credential, Identity, Known } from '../identity/principal.ts'
 import { HttpProblem } from './problems.ts'
+import { readSessionId } from './session-cookie.ts'
 
-export const sessionCookie = 'sluice_session'
-
-/** Who asks, and in which tenant. */
-export interface Caller {
-  readonly principal: Principal
-  readonly tenant: string
+interface Authenticated {
+  readonly known: Known
+  readonly caller: Caller
+  readonly at: number
 }
 
-const callers = new WeakMap<FastifyRequest, Caller>()
+const authenticated = new WeakMap<FastifyRequest, Authenticated>()
 
 /** The caller of an authenticated route. */
 export function callerOf(request: FastifyRequest): Caller {
-  const caller = callers.get(request)
-  if (!caller) throw new Error(`${request.method} ${request.url} asked for its caller and is a public route`)
-  return caller
+  return find(request).caller
+}
+
+/** What the caller's credential stands and falls with. */
+export function knownOf(request: FastifyRequest): Known {
+  return find(request).known
+}
+
+/** When, on `performance.now`'s clock; undefined on a public route. */
+export function authenticatedAt(request: FastifyRequest): number | undefined {
+  return authenticated.get(request)?.at
+}
+
+function find(request: FastifyRequest): Authenticated {
+  const found = authenticated.get(request)
+  if (!found) throw new Error(`${request.method} ${request.url} asked for its caller and is a public route`)
+  return found
 }
 
 /** Proves who the request comes from, or answers 401; then in which tenant, or 400 and 404. */
-export async function authenticate(identity: Identity, request: FastifyRequest): Promise<void> {
+export async function authenticate(identity: Identity, request: FastifyRequest): Promise<Caller> {
   const credential = readCredential(request)
-  const principal = credential && (await identity.authenticate(credential))
-  if (!principal) {
+  const known = credential && (await identity.authenticate(credential))
+  if (!known) {
     throw new HttpProblem('unauthenticated', {
       detail: credential
         ? 'The token, pass or session is unknown, expired or revoked.'
@@ -32,7 +46,21 @@ export async function authenticate(identity: Identity, request: FastifyRequest):
     })
   }
   if (credential.kind === 'session') refuseCrossOrigin(request)
-  callers.set(request, { principal, tenant: chooseTenant(principal, request) })
+  const caller = callerIn(known, chooseTenant(known, request))
+  authenticated.set(request, { known, caller, at: performance.now() })
+  return caller
+}
+
+/** The principal in one of its tenants. */
+export function callerIn(known: Known, tenant: string): Caller {
+  const roles = known.grants.filter((grant) => grant.tenant === tenant).map(({ role }) => role)
+  // Who is known has a grant.
+  const tenants = tenantsOf(known) as [string, ...string[]]
+  return { principal: { name: known.name, tenants, roles }, tenant, permissions: permissionsOf(roles, known.scopes) }
+}
+
+function tenantsOf(known: Known): string[] {
+  return [...new Set(known.grants.map(({ tenant }) => tenant))]
 }
 
 function readCredential(request: FastifyRequest): Credential | undefined {
@@ -41,8 +69,8 @@ function readCredential(request: FastifyRequest): Credential | undefined {
   if (request.headers.authorization !== undefined) return undefined
   const pass = readPass(request)
   if (pass !== undefined) return { kind: 'pass', pass }
-  const id = request.cookies[sessionCookie]
-  return id === undefined || id === '' ? undefined : { kind: 'session', id }
+  const id = readSessionId(request)
+  return id === undefined ? undefined : { kind: 'session', id }
 }
 
 // A pass is good for one live connection only, so that it may stand where a URL is logged.
@@ -73,15 +101,17 @@ function originHost(origin: string): string | undefined {
   return URL.canParse(origin) ? new URL(origin).host : undefined
 }
 
-function chooseTenant(principal: Principal, request: FastifyRequest): string {
+function chooseTenant(known: Known, request: FastifyRequest): string {
+  const tenants = tenantsOf(known)
   const asked = request.headers['sluice-tenant']
   if (asked === undefined) {
-    if (principal.tenants.length === 1) return principal.tenants[0]
+    const [only] = tenants
+    if (only !== undefined && tenants.length === 1) return only
     throw new HttpProblem('tenant_required', {
-      detail: `You belong to several tenants; say which in the header Sluice-Tenant: ${principal.tenants.join(', ')}.`,
+      detail: `You belong to several tenants; say which in the header Sluice-Tenant: ${tenants.join(', ')}.`,
     })
   }
-  if (typeof asked === 'string' && isTenantId(asked) && principal.tenants.includes(asked)) return asked
+  if (typeof asked === 'string' && isTenantId(asked) && tenants.includes(asked)) return asked
   // The same answer whether it exists or not.
   throw new HttpProblem('not_found', { detail: `There is no tenant ${String(asked)} that you belong to.` })
 }

@@ -3,6 +3,7 @@ import { isTerminal } from '../contract/task-status.ts'
 import type { LoggedEvent } from '../live/feed.sql.ts'
 import type { TaskRow } from '../tasks/task-view.ts'
 import type { Services } from './services.ts'
+import { watchAccess } from './watch-access.ts'
 import { toWireEvent } from './wire-event.ts'
 
 export interface EventStream {
@@ -15,6 +16,8 @@ export interface EventStream {
 const keepAliveMs = 15_000
 /** A reader that falls this far behind is cut off; it resumes with Last-Event-ID. */
 export const slowReaderBytes = 1024 * 1024
+
+const accessLost = 'The token, session or role was revoked or has expired.'
 
 const terminalEvent = /^task\.(completed|failed|timed_out|cancelled|rejected|expired)$/
 
@@ -39,9 +42,14 @@ export function streamEvents(services: Services, { request, reply, tenant, task 
   const keepAlive = setInterval(() => raw.write(': still here\n\n'), keepAliveMs)
   const end = () => {
     clearInterval(keepAlive)
+    stopWatching()
     unsubscribe()
     raw.end()
   }
+  const stopWatching = watchAccess(services, request, () => {
+    raw.write(`event: error\ndata: ${JSON.stringify({ code: 'unauthenticated', detail: accessLost })}\n\n`)
+    end()
+  })
   raw.on('close', end)
   unsubscribe = services.feed.subscribe({
     after,

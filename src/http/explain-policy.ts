@@ -1,7 +1,7 @@
 import type { Explanation } from '../contract/approval.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import { explainRequest } from '../tasks/gate.ts'
-import type { Caller } from './authenticate.ts'
+import type { Caller } from '../identity/principal.ts'
 import type { Services } from './services.ts'
 
 /** What policy would make of a request of the caller's, now. */

@@ -1,8 +1,9 @@
 import 'fastify'
+import type { RoutePermission } from './authorise.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Served without a token. Every other route below the base path needs one. */
-    readonly public?: boolean
+    /** What the caller must be allowed to; `public` needs no credential. A route below the base path without it fails at boot. */
+    readonly permission?: RoutePermission
   }
 }

@@ -16,7 +16,13 @@ export async function registerOpenApi(app: App): Promise<void> {
       components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
       security: [{ bearer: [] }],
     },
-    transform: jsonSchemaTransform,
+    transform: (route) => {
+      const { schema, url } = jsonSchemaTransform(route)
+      const permission = route.route.config?.permission
+      // Readers of the document, and the authorisation matrix, learn from it what a route asks of its caller.
+      const declared = permission === undefined ? {} : { 'x-sluice-permission': permission }
+      return { schema: { ...schema, ...declared, ...(permission === 'public' && { security: [] }) }, url }
+    },
   })
   await app.register(fastifySwaggerUi, { routePrefix: '/api/v1/docs' })
   app.get('/api/v1/openapi.json', { schema: { hide: true } }, () => app.swagger())

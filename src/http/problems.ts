@@ -26,8 +26,10 @@ export const problemKinds = {
   schedule_exists: { status: 409, title: 'There is such a schedule already', retryable: false },
   batch_refused: { status: 422, title: 'Some items cannot be accepted', retryable: false },
   invalid_schedule: { status: 422, title: 'The schedule cannot be read', retryable: false },
+  last_admin: { status: 409, title: 'The last admin stays', retryable: false },
   payload_too_large: { status: 413, title: 'The request is too large', retryable: false },
   unsupported_media_type: { status: 415, title: 'Unsupported media type', retryable: false },
+  too_many_requests: { status: 429, title: 'Too many requests', retryable: true },
   invalid_input: { status: 422, title: 'The input is not valid', retryable: false },
   invalid_page_token: { status: 422, title: 'The page token is not valid', retryable: false },
   unknown_cluster: { status: 422, title: 'There is no such cluster', retryable: false },
@@ -51,6 +53,8 @@ export interface ProblemDetails {
   readonly detail: string
   readonly errors?: Problem['errors']
   readonly task?: string
+  /** Sent as `Retry-After`. */
+  readonly retryAfterSeconds?: number
   readonly cause?: unknown
 }
 

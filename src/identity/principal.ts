@@ -1,12 +1,36 @@
-/** Who a request comes from. */
+import type { Permission, Role } from '../contract/identity.ts'
+
+/** Who a request comes from, in the one tenant that it acts in. */
 export interface Principal {
   readonly name: string
   /** The tenants the principal belongs to; a request acts in exactly one. */
   readonly tenants: readonly [string, ...string[]]
+  /** In the request's tenant. */
   readonly roles: readonly string[]
   /** Groups that the identity provider names. @default none */
   readonly groups?: readonly string[]
 }
+
+/** Whom a credential belongs to, before the request has said in which tenant it acts. */
+export interface Known {
+  readonly name: string
+  /** At least one: who has no role anywhere is nobody. */
+  readonly grants: readonly Grant[]
+  /** A token's scopes: never more than these, whatever the roles say. */
+  readonly scopes?: readonly string[]
+  /** What it stands and falls with. */
+  readonly source: Source
+}
+
+export interface Grant {
+  readonly tenant: string
+  readonly role: Role
+}
+
+export type Source =
+  | { readonly kind: 'token'; readonly tokenId: string }
+  | { readonly kind: 'session'; readonly hash: Buffer }
+  | { readonly kind: 'development' }
 
 /** What a request shows to prove who it comes from. */
 export type Credential =
@@ -16,23 +40,38 @@ export type Credential =
 
 /** Tells who a credential belongs to, and keeps the browser's sessions. */
 export interface Identity {
-  authenticate(credential: Credential): Promise<Principal | undefined>
-  /** Exchanges a one-time code for a session; undefined when the code is unknown, used or expired. */
-  openSession(code: string): Promise<Session | undefined>
+  /** Needs the database's tables. */
+  start(): Promise<void>
+  authenticate(credential: Credential): Promise<Known | undefined>
+  /** The same as it is now: undefined once its token is revoked or expired, its session closed, its last role taken. */
+  refresh(known: Known): Promise<Known | undefined>
+  /**
+   * Exchanges a one-time code for a session with a new id, and ends the one that the browser had before. Undefined when
+   * the code is unknown, used or expired.
+   */
+  openSession(code: string, previousId?: string): Promise<Session | undefined>
   closeSession(id: string): Promise<void>
   /** A one-time code into the console for this principal. */
-  issueCode(principal: Principal): Promise<OneTimeSecret>
+  issueCode(known: Known): Promise<OneTimeSecret>
   /** A one-minute pass for one live connection, where a client can send no header. */
-  issuePass(principal: Principal): Promise<OneTimeSecret>
+  issuePass(known: Known): Promise<OneTimeSecret>
+  stop(): Promise<void>
 }
 
 export interface Session {
   readonly id: string
-  readonly principal: Principal
+  readonly known: Known
   readonly expiresAt: Date
 }
 
 export interface OneTimeSecret {
   readonly secret: string
   readonly expiresAt: Date
+}
+
+/** Who acts in a tenant, with what the roles there allow. */
+export interface Caller {
+  readonly principal: Principal
+  readonly tenant: string
+  readonly permissions: ReadonlySet<Permission>
 }

@@ -49,7 +49,7 @@ export async function startTestApi(
   const services: Services = {
     ...core,
     ...options,
-    identity: createDevelopmentIdentity({ tokens }),
+    identity: createDevelopmentIdentity({ database: core.database, logger, tokens }),
     operations: createOperationRegistry(operations),
     secrets: createSecretBox(Buffer.alloc(32, 7)),
     feed,

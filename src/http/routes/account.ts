@@ -1,21 +1,27 @@
 import { z } from 'zod'
-import { meSchema, sessionCodeSchema, sessionRequestSchema } from '../../contract/session.ts'
+import { type Me, meSchema, sessionCodeSchema, sessionRequestSchema } from '../../contract/session.ts'
+import type { Caller } from '../../identity/principal.ts'
 import type { App } from '../app.ts'
-import { callerOf, refuseCrossOrigin, sessionCookie } from '../authenticate.ts'
+import { callerIn, callerOf, knownOf, refuseCrossOrigin } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
+import { clearSessionCookie, readSessionId, setSessionCookie } from '../session-cookie.ts'
 
 /** Who the caller is, and the browser's session. */
 export function accountRoutes(app: App, { identity }: Services): void {
-  app.get('/me', { schema: { summary: 'Who you are', response: { 200: meSchema } } }, (request) => {
-    const { principal, tenant } = callerOf(request)
-    return { principal: principal.name, tenant, tenants: [...principal.tenants], roles: [...principal.roles] }
-  })
+  app.get(
+    '/me',
+    {
+      config: { permission: 'self' },
+      schema: { summary: 'Who you are, and what you may do', response: { 200: meSchema } },
+    },
+    (request) => toMe(callerOf(request)),
+  )
 
   app.post(
     '/session',
     {
-      config: { public: true },
+      config: { permission: 'public' },
       schema: {
         summary: 'Exchange a one-time code for a session cookie',
         body: sessionRequestSchema,
@@ -24,34 +30,36 @@ export function accountRoutes(app: App, { identity }: Services): void {
     },
     async (request, reply) => {
       refuseCrossOrigin(request)
-      const session = await identity.openSession(request.body.code)
-      if (!session) {
+      const session = await identity.openSession(request.body.code, readSessionId(request))
+      const tenant = session?.known.grants[0]?.tenant
+      if (!session || tenant === undefined) {
         const detail = 'The code is unknown, used or expired. Start Sluice again, or ask for a new link.'
         throw new HttpProblem('unauthenticated', { detail })
       }
-      const { principal } = session
-      void reply.setCookie(sessionCookie, session.id, {
-        path: '/',
-        httpOnly: true,
-        sameSite: 'strict',
-        expires: session.expiresAt,
-      })
-      const [tenant] = principal.tenants
-      return { principal: principal.name, tenant, tenants: [...principal.tenants], roles: [...principal.roles] }
+      setSessionCookie(request, reply, session)
+      return toMe(callerIn(session.known, tenant))
     },
   )
 
-  app.delete('/session', { schema: { summary: 'Sign out', response: { 204: z.null() } } }, async (request, reply) => {
-    const id = request.cookies[sessionCookie]
-    if (id !== undefined) await identity.closeSession(id)
-    return reply.clearCookie(sessionCookie, { path: '/' }).status(204).send(null)
-  })
+  app.delete(
+    '/session',
+    { config: { permission: 'self' }, schema: { summary: 'Sign out', response: { 204: z.null() } } },
+    async (request, reply) => {
+      const id = readSessionId(request)
+      if (id !== undefined) await identity.closeSession(id)
+      clearSessionCookie(request, reply)
+      return reply.status(204).send(null)
+    },
+  )
 
   app.post(
     '/session/codes',
-    { schema: { summary: 'A one-time link into the console', response: { 200: sessionCodeSchema } } },
+    {
+      config: { permission: 'self' },
+      schema: { summary: 'A one-time link into the console', response: { 200: sessionCodeSchema } },
+    },
     async (request) => {
-      const { secret, expiresAt } = await identity.issueCode(callerOf(request).principal)
+      const { secret, expiresAt } = await identity.issueCode(knownOf(request))
       const url = `${request.protocol}://${request.host}/?code=${secret}`
       return { code: secret, url, expires_at: expiresAt.toISOString() }
     },
@@ -60,14 +68,25 @@ export function accountRoutes(app: App, { identity }: Services): void {
   app.post(
     '/live/passes',
     {
+      config: { permission: 'self' },
       schema: {
         summary: 'A one-minute pass for one live connection',
         response: { 200: z.object({ pass: z.string(), expires_at: z.string() }) },
       },
     },
     async (request) => {
-      const { secret, expiresAt } = await identity.issuePass(callerOf(request).principal)
+      const { secret, expiresAt } = await identity.issuePass(knownOf(request))
       return { pass: secret, expires_at: expiresAt.toISOString() }
     },
   )
+}
+
+function toMe({ principal, tenant, permissions }: Caller): Me {
+  return {
+    principal: principal.name,
+    tenant,
+    tenants: [...principal.tenants],
+    roles: [...principal.roles],
+    permissions: [...permissions].sort(),
+  }
 }

@@ -30,6 +30,7 @@ export function approvalRoutes(app: App, services: Services): void {
   app.get(
     '/approvals',
     {
+      config: { permission: 'approvals.read' },
       schema: {
         summary: 'What the caller may decide, oldest first',
         querystring: ticketListQuerySchema,
@@ -52,7 +53,10 @@ export function approvalRoutes(app: App, services: Services): void {
 
   app.get(
     '/approvals/:ticket',
-    { schema: { summary: 'One ticket, with a dry run', params, response: { 200: ticketDetailSchema } } },
+    {
+      config: { permission: 'approvals.read' },
+      schema: { summary: 'One ticket, with a dry run', params, response: { 200: ticketDetailSchema } },
+    },
     async (request) => {
       const dossier = await existing(services, request, request.params.ticket)
       const dryRun = dossier.ticket.state === 'open' ? await tryDry(services, request, dossier) : null
@@ -63,17 +67,23 @@ export function approvalRoutes(app: App, services: Services): void {
   const answer = { params, response: { 200: decisionAnswerSchema } }
   app.post(
     '/approvals/:ticket/approve',
-    { schema: { summary: 'Approve', body: approveRequestSchema, ...answer } },
+    {
+      config: { permission: 'approvals.decide' },
+      schema: { summary: 'Approve', body: approveRequestSchema, ...answer },
+    },
     (request) => decide(services, request, { decision: 'approve', ticket: request.params.ticket, said: request.body }),
   )
   app.post(
     '/approvals/:ticket/reject',
-    { schema: { summary: 'Reject', body: rejectRequestSchema, ...answer } },
+    { config: { permission: 'approvals.decide' }, schema: { summary: 'Reject', body: rejectRequestSchema, ...answer } },
     (request) => decide(services, request, { decision: 'reject', ticket: request.params.ticket, said: request.body }),
   )
   app.post(
     '/approvals/:ticket/withdraw',
-    { schema: { summary: 'Take back what you asked for', body: withdrawRequestSchema, ...answer } },
+    {
+      config: { permission: 'tasks.cancel' },
+      schema: { summary: 'Take back what you asked for', body: withdrawRequestSchema, ...answer },
+    },
     (request) =>
       decide(services, request, { decision: 'withdraw', ticket: request.params.ticket, said: request.body ?? {} }),
   )

@@ -6,7 +6,8 @@ import { cancelMany } from '../../tasks/act-on-many.ts'
 import type { BatchRow } from '../../tasks/batch.sql.ts'
 import { failedItems, findBatch, listBatches, toBatch } from '../../tasks/batch.ts'
 import type { App } from '../app.ts'
-import { callerOf, type Caller } from '../authenticate.ts'
+import type { Caller } from '../../identity/principal.ts'
+import { callerOf } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
 import { acceptItems, actorOf, toActionAnswer } from './bulk.ts'
@@ -26,6 +27,7 @@ export function batchRoutes(app: App, services: Services): void {
   app.get(
     '/batches',
     {
+      config: { permission: 'tasks.read' },
       schema: {
         summary: 'List batches, newest first',
         querystring: z.strictObject({
@@ -43,12 +45,15 @@ export function batchRoutes(app: App, services: Services): void {
   )
   app.get(
     '/batches/:batch_id',
-    { schema: { summary: 'One batch', params, response: { 200: batchSchema } } },
+    { config: { permission: 'tasks.read' }, schema: { summary: 'One batch', params, response: { 200: batchSchema } } },
     async (request) => toBatch(await find(callerOf(request).tenant, request.params.batch_id)),
   )
   app.post(
     '/batches/:batch_id/cancel',
-    { schema: { summary: 'Cancel what is left of a batch', params, response: { 202: bulkActionAnswerSchema } } },
+    {
+      config: { permission: 'tasks.cancel' },
+      schema: { summary: 'Cancel what is left of a batch', params, response: { 202: bulkActionAnswerSchema } },
+    },
     async (request, reply) => {
       const caller = callerOf(request)
       const batch = await find(caller.tenant, request.params.batch_id)
@@ -60,7 +65,10 @@ export function batchRoutes(app: App, services: Services): void {
   )
   app.post(
     '/batches/:batch_id/retry',
-    { schema: { summary: 'Try the failed items again, as a new batch', params, response: { 202: batchSchema } } },
+    {
+      config: { permission: 'tasks.request' },
+      schema: { summary: 'Try the failed items again, as a new batch', params, response: { 202: batchSchema } },
+    },
     async (request, reply) => {
       const caller = callerOf(request)
       const batch = await find(caller.tenant, request.params.batch_id)
@@ -88,7 +96,8 @@ export function batchRoutes(app: App, services: Services): void {
 }
 
 function mayActOn({ principal }: Caller, batch: BatchRow): void {
-  if (batch.requested_by === principal.name || principal.roles.includes('admin')) return
+  if (batch.requested_by === principal.name || ['operator', 'admin'].some((role) => principal.roles.includes(role)))
+    return
   throw new HttpProblem('forbidden', {
     detail: `Only ${batch.requested_by}, who asked for the batch, or an admin may do this.`,
   })

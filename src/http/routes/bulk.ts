@@ -9,7 +9,8 @@ import type { BatchRow } from '../../tasks/batch.sql.ts'
 import { acceptBatch, BatchRefusedError, toBatch } from '../../tasks/batch.ts'
 import { findRecord } from '../../tasks/find-record.sql.ts'
 import type { App } from '../app.ts'
-import { callerOf, type Caller } from '../authenticate.ts'
+import type { Caller } from '../../identity/principal.ts'
+import { callerOf } from '../authenticate.ts'
 import { HttpProblem, inputDetail } from '../problems.ts'
 import type { Services } from '../services.ts'
 import { refuseUnknownCluster } from '../submit.ts'
@@ -23,6 +24,7 @@ export function bulkRoutes(app: App, services: Services): void {
     '/tasks/bulk',
     {
       bodyLimit: bulkBodyLimit,
+      config: { permission: 'tasks.request' },
       schema: {
         summary: 'Ask for up to 10,000 changes at once',
         body: bulkRequestSchema,
@@ -48,7 +50,7 @@ export function bulkRoutes(app: App, services: Services): void {
   const action = { body: bulkActionSchema, response: { 200: bulkActionAnswerSchema, 202: bulkActionAnswerSchema } }
   app.post(
     '/tasks/cancel',
-    { schema: { summary: 'Cancel every task that matches', ...action } },
+    { config: { permission: 'tasks.cancel' }, schema: { summary: 'Cancel every task that matches', ...action } },
     async (request, reply) => {
       const { filter, dry_run: dryRun } = request.body
       const result = await cancelMany(services, { ...actorOf(callerOf(request)), filter, dryRun })
@@ -57,7 +59,10 @@ export function bulkRoutes(app: App, services: Services): void {
   )
   app.post(
     '/tasks/retry',
-    { schema: { summary: 'Try every failed task again that matches', ...action } },
+    {
+      config: { permission: 'tasks.request' },
+      schema: { summary: 'Try every failed task again that matches', ...action },
+    },
     async (request, reply) => {
       const { filter, dry_run: dryRun } = request.body
       const result = await retryMany(services, { ...actorOf(callerOf(request)), filter, dryRun })
@@ -71,7 +76,7 @@ export function actorOf({ principal, tenant }: Caller) {
   return {
     tenant,
     actor: principal.name,
-    ...(!principal.roles.includes('admin') && { onlyOf: principal.name }),
+    ...(!['operator', 'admin'].some((role) => principal.roles.includes(role)) && { onlyOf: principal.name }),
   }
 }
 

@@ -32,6 +32,7 @@ export function deadLetterRoutes(app: App, services: Services): void {
   app.get(
     '/dead-letters',
     {
+      config: { permission: 'tasks.read' },
       schema: {
         summary: 'Tasks whose attempts were used up, newest first',
         querystring: taskListQuerySchema.omit({ dead_lettered: true, status: true }),
@@ -47,6 +48,7 @@ export function deadLetterRoutes(app: App, services: Services): void {
   app.get(
     '/dead-letters/:task_id',
     {
+      config: { permission: 'tasks.read' },
       schema: {
         summary: 'A dead letter, with the error of each attempt',
         params,
@@ -64,7 +66,10 @@ export function deadLetterRoutes(app: App, services: Services): void {
   )
   app.post(
     '/dead-letters/:task_id/replay',
-    { schema: { summary: 'Ask for the change again, as a new task', params, response: { 202: acceptedSchema } } },
+    {
+      config: { permission: 'tasks.request' },
+      schema: { summary: 'Ask for the change again, as a new task', params, response: { 202: acceptedSchema } },
+    },
     async (request, reply) => {
       const { tenant, principal } = callerOf(request)
       const task = await find(tenant, request.params.task_id)
@@ -79,6 +84,7 @@ export function deadLetterRoutes(app: App, services: Services): void {
   app.post(
     '/dead-letters/replay',
     {
+      config: { permission: 'tasks.request' },
       schema: {
         summary: 'Replay every dead letter that matches and was not replayed before; all without a filter',
         body: z.strictObject({ filter: bulkFilterSchema.optional(), dry_run: z.boolean().default(false) }),

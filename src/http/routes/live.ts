@@ -2,9 +2,9 @@ import type { FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
 import { fromWireId } from '../../contract/ids.ts'
 import { type LiveMessage, type LiveRequest, liveRequestSchema } from '../../contract/live.ts'
-import { readOldest } from '../../live/feed.sql.ts'
 import type { WatchEvent } from '../../kubernetes/watch-hub.ts'
 import { subscribeToResources } from '../../live/resource-feed.ts'
+import { readOldest } from '../../live/feed.sql.ts'
 import type { App } from '../app.ts'
 import { callerOf } from '../authenticate.ts'
 import { slowReaderBytes } from '../event-stream.ts'
@@ -12,17 +12,24 @@ import type { Services } from '../services.ts'
 import { subscribeNotifications } from '../notification-feed.ts'
 import { readerOf } from './notifications.ts'
 import { toCloudEvent, toNotificationEvent } from '../wire-event.ts'
+import { watchAccess } from '../watch-access.ts'
 
 const heartbeatMs = 15_000
 const maxSubscriptions = 100
+/** Closes a connection whose token, session or role has ended. As 401 does in HTTP: come back with a credential that holds. */
+export const accessLostCode = 4401
 
 /** `GET /live`: subscriptions over one WebSocket. */
 export function liveRoutes(app: App, services: Services): void {
-  app.get('/live', { websocket: true, schema: { hide: true } }, (socket, request) => serve(services, socket, request))
+  app.get(
+    '/live',
+    { websocket: true, config: { permission: 'tasks.read' }, schema: { hide: true } },
+    (socket, request) => serve(services, socket, request),
+  )
 }
 
 function serve(services: Services, socket: WebSocket, request: FastifyRequest): void {
-  const { tenant } = callerOf(request)
+  const { tenant, permissions } = callerOf(request)
   const subscriptions = new Map<string, () => void>()
   const send = (message: LiveMessage): void => {
     // A reader that does not read is cut off, and resumes with its cursor.
@@ -32,6 +39,10 @@ function serve(services: Services, socket: WebSocket, request: FastifyRequest): 
   const refuse = (subscription: string | null, code: string, detail: string) =>
     send({ subscription, error: { code, detail } })
   const heartbeat = setInterval(() => send({ heartbeat: true }), heartbeatMs)
+  const stopWatching = watchAccess(services, request, () => {
+    for (const stop of subscriptions.values()) stop()
+    socket.close(accessLostCode, 'access revoked or expired')
+  })
 
   const subscribe = async ({
     subscribe: wanted,
@@ -79,6 +90,7 @@ function serve(services: Services, socket: WebSocket, request: FastifyRequest): 
 
   const subscribeToObjects = (wanted: ResourceRequest): void => {
     const { id, cluster: name, api_version: apiVersion, object_kind: kind, namespace, base_path: variables } = wanted
+    if (!permissions.has('resources.read')) return refuse(id, 'forbidden', 'It needs the permission resources.read.')
     subscriptions.get(id)?.()
     try {
       const cluster = services.clusterKey(tenant, name)
@@ -114,6 +126,7 @@ function serve(services: Services, socket: WebSocket, request: FastifyRequest): 
   })
   socket.on('close', () => {
     clearInterval(heartbeat)
+    stopWatching()
     for (const stop of subscriptions.values()) stop()
   })
 }

@@ -21,6 +21,7 @@ export function notificationRoutes(app: App, { database }: Services): void {
   app.get(
     '/notifications',
     {
+      config: { permission: 'notifications.read' },
       schema: {
         summary: 'What concerns the caller, newest first',
         querystring: notificationListQuerySchema,
@@ -42,13 +43,17 @@ export function notificationRoutes(app: App, { database }: Services): void {
 
   app.get(
     '/notifications/unread-count',
-    { schema: { summary: 'How many are not read', response: { 200: z.object({ unread: z.number().int() }) } } },
+    {
+      config: { permission: 'notifications.read' },
+      schema: { summary: 'How many are not read', response: { 200: z.object({ unread: z.number().int() }) } },
+    },
     async (request) => ({ unread: await countUnread(database, readerOf(request)) }),
   )
 
   app.post(
     '/notifications/:notification/read',
     {
+      config: { permission: 'notifications.write' },
       schema: {
         summary: 'Mark one as read',
         params: z.object({ notification: z.string() }),
@@ -66,19 +71,28 @@ export function notificationRoutes(app: App, { database }: Services): void {
 
   app.post(
     '/notifications/read-all',
-    { schema: { summary: 'Mark all as read', response: { 200: z.object({ marked: z.number().int() }) } } },
+    {
+      config: { permission: 'notifications.write' },
+      schema: { summary: 'Mark all as read', response: { 200: z.object({ marked: z.number().int() }) } },
+    },
     async (request) => ({ marked: await markAllRead(database, readerOf(request)) }),
   )
 
   app.get(
     '/notifications/preferences',
-    { schema: { summary: 'What the caller hears of', response: { 200: preferencesSchema } } },
+    {
+      config: { permission: 'notifications.read' },
+      schema: { summary: 'What the caller hears of', response: { 200: preferencesSchema } },
+    },
     async (request) => ({ muted: await readMuted(database, readerOf(request)) }),
   )
 
   app.put(
     '/notifications/preferences',
-    { schema: { summary: 'Choose what to hear of', body: preferencesSchema, response: { 200: preferencesSchema } } },
+    {
+      config: { permission: 'notifications.write' },
+      schema: { summary: 'Choose what to hear of', body: preferencesSchema, response: { 200: preferencesSchema } },
+    },
     async (request) => {
       const muted = [...new Set(request.body.muted)]
       await writeMuted(database, readerOf(request), muted)

@@ -19,7 +19,10 @@ const genericBody = z.strictObject({
 export function operationRoutes(app: App, services: Services): void {
   app.get(
     '/operations',
-    { schema: { summary: 'What can be asked for', response: { 200: operationPageSchema } } },
+    {
+      config: { permission: 'operations.read' },
+      schema: { summary: 'What can be asked for', response: { 200: operationPageSchema } },
+    },
     () => ({
       items: services.operations.all().map((operation) => ({
         type: operation.type,
@@ -35,7 +38,10 @@ export function operationRoutes(app: App, services: Services): void {
 
   app.post(
     '/tasks',
-    { schema: { summary: 'Ask for any operation', body: genericBody, response: { 202: acceptedSchema } } },
+    {
+      config: { permission: 'tasks.request' },
+      schema: { summary: 'Ask for any operation', body: genericBody, response: { 202: acceptedSchema } },
+    },
     (request, reply) => {
       const { operation, input } = findOperation(services, request.body)
       return submit(services, { request, reply, operation, input, options: request.body.task ?? {} })
@@ -43,7 +49,10 @@ export function operationRoutes(app: App, services: Services): void {
   )
   app.post(
     '/tasks/dry-run',
-    { schema: { summary: 'What any operation would do', body: genericBody, response: { 200: dryRunSchema } } },
+    {
+      config: { permission: 'tasks.request' },
+      schema: { summary: 'What any operation would do', body: genericBody, response: { 200: dryRunSchema } },
+    },
     (request) => {
       const { operation, input } = findOperation(services, request.body)
       return runDry(services, { request, operation, input })
@@ -105,6 +114,7 @@ function ownRoutes(app: App, services: Services, operation: Operation): void {
   app.route({
     method: route.method,
     url: route.path,
+    config: { permission: 'tasks.request' },
     schema: {
       summary: operation.title,
       params,
@@ -118,6 +128,7 @@ function ownRoutes(app: App, services: Services, operation: Operation): void {
   app.route({
     method: 'POST',
     url: `${route.path}/dry-run`,
+    config: { permission: 'tasks.request' },
     schema: {
       summary: `${operation.title}: dry run`,
       params,

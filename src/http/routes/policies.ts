@@ -9,26 +9,34 @@ const historyLength = 50
 
 /** The active policy, and what it would make of a request. */
 export function policyRoutes(app: App, services: Services): void {
-  app.get('/policies', { schema: { summary: 'The active policy', response: { 200: policySchema } } }, async () => {
-    const { policy, version } = services.policies.active()
-    const history = await services.policies.history(historyLength)
-    return {
-      version,
-      digest: policy.digest,
-      source: policy.source,
-      rules: policy.rules.map((rule) => ({ ...rule })),
-      history: history.map(({ version, digest, loaded_by, loaded_at }) => ({
+  app.get(
+    '/policies',
+    {
+      config: { permission: 'policies.read' },
+      schema: { summary: 'The active policy', response: { 200: policySchema } },
+    },
+    async () => {
+      const { policy, version } = services.policies.active()
+      const history = await services.policies.history(historyLength)
+      return {
         version,
-        digest,
-        loaded_by,
-        loaded_at: loaded_at.toISOString(),
-      })),
-    }
-  })
+        digest: policy.digest,
+        source: policy.source,
+        rules: policy.rules.map((rule) => ({ ...rule })),
+        history: history.map(({ version, digest, loaded_by, loaded_at }) => ({
+          version,
+          digest,
+          loaded_by,
+          loaded_at: loaded_at.toISOString(),
+        })),
+      }
+    },
+  )
 
   app.post(
     '/policies/explain',
     {
+      config: { permission: 'policies.read' },
       schema: {
         summary: 'Which rule a request of yours would meet',
         body: explainRequestSchema,

@@ -8,7 +8,8 @@ import {
 } from '../../contract/queue.ts'
 import { listWorkers, pauseQueue, readQueues, removeLimit, resumeQueue, setLimit } from '../../tasks/queues.ts'
 import type { App } from '../app.ts'
-import { callerOf, type Caller } from '../authenticate.ts'
+import type { Caller } from '../../identity/principal.ts'
+import { callerOf } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
 
@@ -19,12 +20,18 @@ export function queueRoutes(app: App, services: Services): void {
   const { database } = services
   app.get(
     '/queues',
-    { schema: { summary: 'What waits and runs, per operation', response: { 200: queuesSchema } } },
+    {
+      config: { permission: 'queues.read' },
+      schema: { summary: 'What waits and runs, per operation', response: { 200: queuesSchema } },
+    },
     (request) => readQueues(database, callerOf(request).tenant),
   )
   app.get(
     '/workers',
-    { schema: { summary: 'The processes that take jobs', response: { 200: workerPageSchema } } },
+    {
+      config: { permission: 'queues.read' },
+      schema: { summary: 'The processes that take jobs', response: { 200: workerPageSchema } },
+    },
     async (request) => ({
       items: await listWorkers(database, callerOf(request).tenant),
       next_page_token: null,
@@ -32,7 +39,10 @@ export function queueRoutes(app: App, services: Services): void {
   )
   app.post(
     '/queues/pause',
-    { schema: { summary: 'Let nothing start', body: pauseRequestSchema.nullish(), response: { 200: queuesSchema } } },
+    {
+      config: { permission: 'queues.operate' },
+      schema: { summary: 'Let nothing start', body: pauseRequestSchema.nullish(), response: { 200: queuesSchema } },
+    },
     async (request) => {
       const scope = adminScope(services, callerOf(request))
       await pauseQueue(scope, request.body ?? {})
@@ -42,6 +52,7 @@ export function queueRoutes(app: App, services: Services): void {
   app.post(
     '/queues/resume',
     {
+      config: { permission: 'queues.operate' },
       schema: {
         summary: 'Let it start again',
         body: pauseRequestSchema.omit({ reason: true }).nullish(),
@@ -60,6 +71,7 @@ export function queueRoutes(app: App, services: Services): void {
   app.put(
     '/limits/:scope/:key',
     {
+      config: { permission: 'queues.operate' },
       schema: {
         summary: 'How much may run or start',
         params: limitParams,
@@ -74,7 +86,10 @@ export function queueRoutes(app: App, services: Services): void {
   )
   app.delete(
     '/limits/:scope/:key',
-    { schema: { summary: 'Take a limit away', params: limitParams, response: { 204: z.null() } } },
+    {
+      config: { permission: 'queues.operate' },
+      schema: { summary: 'Take a limit away', params: limitParams, response: { 204: z.null() } },
+    },
     async (request, reply) => {
       const { scope, key } = ownLimit(request)
       if (!(await removeLimit(adminScope(services, callerOf(request)), { scope, key })))
@@ -93,7 +108,9 @@ function ownLimit(request: Parameters<typeof callerOf>[0] & { params: z.output<t
 }
 
 function adminScope(services: Services, { principal, tenant }: Caller) {
-  if (!principal.roles.includes('admin'))
-    throw new HttpProblem('forbidden', { detail: 'Only an admin may pause, resume and limit what runs.' })
+  if (!['operator', 'admin'].some((role) => principal.roles.includes(role)))
+    throw new HttpProblem('forbidden', {
+      detail: 'Only an operator or an admin may pause, resume and limit what runs.',
+    })
   return { database: services.database, tenant, actor: principal.name }
 }

@@ -15,6 +15,7 @@ export function resourceRoutes(app: App, services: Services): void {
   app.get(
     '/resources',
     {
+      config: { permission: 'resources.read' },
       schema: {
         summary: 'Managed objects, as the workers last knew them',
         querystring: resourceListQuerySchema,
@@ -26,7 +27,10 @@ export function resourceRoutes(app: App, services: Services): void {
 
   app.get(
     '/clusters',
-    { schema: { summary: 'Configured clusters', response: { 200: clusterPageSchema } } },
+    {
+      config: { permission: 'resources.read' },
+      schema: { summary: 'Configured clusters', response: { 200: clusterPageSchema } },
+    },
     (request) => {
       const { tenant } = callerOf(request)
       const names = services.clusterNames(tenant)

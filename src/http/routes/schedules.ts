@@ -13,7 +13,8 @@ import {
 } from '../../tasks/schedule.ts'
 import type { ScheduleRow } from '../../tasks/schedule.sql.ts'
 import type { App } from '../app.ts'
-import { callerOf, type Caller } from '../authenticate.ts'
+import type { Caller } from '../../identity/principal.ts'
+import { callerOf } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
 import { refuseUnknownCluster, toAnswer } from '../submit.ts'
@@ -40,7 +41,10 @@ export function scheduleRoutes(app: App, services: Services): void {
 
   app.get(
     '/schedules',
-    { schema: { summary: 'List schedules', response: { 200: schedulePageSchema } } },
+    {
+      config: { permission: 'schedules.read' },
+      schema: { summary: 'List schedules', response: { 200: schedulePageSchema } },
+    },
     async (request) => ({
       items: (await listSchedules(database, callerOf(request).tenant)).map(toSchedule),
       next_page_token: null,
@@ -48,12 +52,18 @@ export function scheduleRoutes(app: App, services: Services): void {
   )
   app.get(
     '/schedules/:schedule_id',
-    { schema: { summary: 'One schedule', params, response: { 200: scheduleSchema } } },
+    {
+      config: { permission: 'schedules.read' },
+      schema: { summary: 'One schedule', params, response: { 200: scheduleSchema } },
+    },
     async (request) => toSchedule(await find(callerOf(request), request.params.schedule_id)),
   )
   app.post(
     '/schedules',
-    { schema: { summary: 'Make a schedule', body: scheduleRequestSchema, response: { 201: scheduleSchema } } },
+    {
+      config: { permission: 'schedules.write' },
+      schema: { summary: 'Make a schedule', body: scheduleRequestSchema, response: { 201: scheduleSchema } },
+    },
     async (request, reply) => {
       const row = await createSchedule(
         scopeOf(services, callerOf(request)),
@@ -65,6 +75,7 @@ export function scheduleRoutes(app: App, services: Services): void {
   app.put(
     '/schedules/:schedule_id',
     {
+      config: { permission: 'schedules.write' },
       schema: { summary: 'Replace a schedule', params, body: scheduleRequestSchema, response: { 200: scheduleSchema } },
     },
     async (request) => {
@@ -79,6 +90,7 @@ export function scheduleRoutes(app: App, services: Services): void {
     app.post(
       `/schedules/:schedule_id/${verb}`,
       {
+        config: { permission: 'schedules.write' },
         schema: {
           summary: `${verb === 'pause' ? 'Pause' : 'Resume'} a schedule`,
           params,
@@ -96,7 +108,10 @@ export function scheduleRoutes(app: App, services: Services): void {
   }
   app.post(
     '/schedules/:schedule_id/run',
-    { schema: { summary: 'Ask for the change now, beside the schedule', params, response: { 202: runNowSchema } } },
+    {
+      config: { permission: 'schedules.write' },
+      schema: { summary: 'Ask for the change now, beside the schedule', params, response: { 202: runNowSchema } },
+    },
     async (request, reply) => {
       const caller = callerOf(request)
       const schedule = await own(caller, request.params.schedule_id)
@@ -116,7 +131,10 @@ export function scheduleRoutes(app: App, services: Services): void {
   )
   app.delete(
     '/schedules/:schedule_id',
-    { schema: { summary: 'Delete a schedule; its tasks stay', params, response: { 204: z.null() } } },
+    {
+      config: { permission: 'schedules.write' },
+      schema: { summary: 'Delete a schedule; its tasks stay', params, response: { 204: z.null() } },
+    },
     async (request, reply) => {
       const caller = callerOf(request)
       const { schedule_id: id } = await own(caller, request.params.schedule_id)

@@ -32,6 +32,7 @@ export function taskRoutes(app: App, services: Services): void {
   app.get(
     '/tasks',
     {
+      config: { permission: 'tasks.read' },
       schema: {
         summary: 'List tasks, newest first',
         querystring: taskListQuerySchema,
@@ -49,6 +50,7 @@ export function taskRoutes(app: App, services: Services): void {
   app.get(
     '/tasks/:task_id',
     {
+      config: { permission: 'tasks.read' },
       schema: {
         summary: 'One task',
         params,
@@ -79,15 +81,18 @@ export function taskRoutes(app: App, services: Services): void {
 
   app.post(
     '/tasks/:task_id/cancel',
-    { schema: { summary: 'Cancel a task', params, response: { 202: cancelAnswerSchema } } },
+    {
+      config: { permission: 'tasks.cancel' },
+      schema: { summary: 'Cancel a task', params, response: { 202: cancelAnswerSchema } },
+    },
     async (request, reply) => {
-      const { tenant, principal } = callerOf(request)
+      const { tenant, principal, permissions } = callerOf(request)
       const taskId = taskIdOf(request.params.task_id)
       const standing = existing(await findTask(database, tenant, taskId), request.params.task_id)
       // Who joined sees the task; only who asked for it, or who runs the place, may end it.
-      const may = standing.requested_by === principal.name || principal.roles.includes('admin')
+      const may = standing.requested_by === principal.name || permissions.has('tasks.operate')
       if (!may) {
-        const detail = `Only ${standing.requested_by}, who asked for the task, or an admin may cancel it.`
+        const detail = `Only ${standing.requested_by}, who asked for the task, an operator or an admin may cancel it.`
         throw new HttpProblem('forbidden', { detail })
       }
       const cancelled = await cancelTask(services, { tenant, taskId, actor: principal.name })
@@ -104,7 +109,10 @@ export function taskRoutes(app: App, services: Services): void {
 
   app.post(
     '/tasks/:task_id/retry',
-    { schema: { summary: 'Try a failed task again, as a new task', params, response: { 202: acceptedSchema } } },
+    {
+      config: { permission: 'tasks.request' },
+      schema: { summary: 'Try a failed task again, as a new task', params, response: { 202: acceptedSchema } },
+    },
     async (request, reply) => {
       const { tenant, principal } = callerOf(request)
       const taskId = taskIdOf(request.params.task_id)
@@ -120,6 +128,7 @@ export function taskRoutes(app: App, services: Services): void {
   app.get(
     '/tasks/:task_id/events',
     {
+      config: { permission: 'tasks.read' },
       schema: {
         summary: 'The timeline of a task; live with Accept: text/event-stream',
         params,

@@ -39,14 +39,19 @@ export function webhookRoutes(app: App, services: Services): void {
   const shown = (row: WebhookRow) => toWebhook(services, row)
   const withSecret = ({ webhook, secret }: WebhookWithSecret) => ({ ...shown(webhook), secret })
 
-  app.get('/webhooks', { schema: { summary: 'Webhooks', response: { 200: webhookPageSchema } } }, async (request) => {
-    const { tenant } = adminOf(request)
-    return { items: (await listWebhooks(services, tenant)).map(shown), next_page_token: null }
-  })
+  app.get(
+    '/webhooks',
+    { config: { permission: 'webhooks.read' }, schema: { summary: 'Webhooks', response: { 200: webhookPageSchema } } },
+    async (request) => {
+      const { tenant } = adminOf(request)
+      return { items: (await listWebhooks(services, tenant)).map(shown), next_page_token: null }
+    },
+  )
 
   app.post(
     '/webhooks',
     {
+      config: { permission: 'webhooks.write' },
       schema: {
         summary: 'Send notifications to a URL; the answer shows the secret, once',
         body: newWebhookSchema,
@@ -62,6 +67,7 @@ export function webhookRoutes(app: App, services: Services): void {
   app.patch(
     '/webhooks/:webhook',
     {
+      config: { permission: 'webhooks.write' },
       schema: {
         summary: 'Change a webhook',
         params,
@@ -78,7 +84,10 @@ export function webhookRoutes(app: App, services: Services): void {
 
   app.post(
     '/webhooks/:webhook/rotate',
-    { schema: { summary: 'A new secret', params, response: { 200: webhookWithSecretSchema } } },
+    {
+      config: { permission: 'webhooks.write' },
+      schema: { summary: 'A new secret', params, response: { 200: webhookWithSecretSchema } },
+    },
     async (request) => {
       const id = webhookIdOf(request.params.webhook)
       return withSecret(existing(await refusing(() => rotateSecret(services, adminOf(request), id))))
@@ -87,7 +96,10 @@ export function webhookRoutes(app: App, services: Services): void {
 
   app.delete(
     '/webhooks/:webhook',
-    { schema: { summary: 'Send nothing there any more', params, response: { 204: z.null() } } },
+    {
+      config: { permission: 'webhooks.write' },
+      schema: { summary: 'Send nothing there any more', params, response: { 204: z.null() } },
+    },
     async (request, reply) => {
       const removed = await deleteWebhook(services, adminOf(request), webhookIdOf(request.params.webhook))
       existing(removed || undefined)
@@ -102,6 +114,7 @@ function deliveryRoutes(app: App, services: Services): void {
   app.get(
     '/webhooks/:webhook/deliveries',
     {
+      config: { permission: 'webhooks.read' },
       schema: {
         summary: 'What was sent, newest first, with every try',
         params,
@@ -126,6 +139,7 @@ function deliveryRoutes(app: App, services: Services): void {
   app.post(
     '/webhooks/:webhook/deliveries/:delivery/replay',
     {
+      config: { permission: 'webhooks.write' },
       schema: {
         summary: 'Send a message once more',
         params: params.extend({ delivery: z.string() }),

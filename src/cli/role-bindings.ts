@@ -1,0 +1,54 @@
+import { type Command, InvalidArgumentError } from 'commander'
+import { type Role, roles } from '../contract/identity.ts'
+import { addConnectionOptions, connect, type ConnectionOptions } from './connection.ts'
+import { exitCodes, printJson, printLine, runCommand, type Terminal } from './output.ts'
+
+/** `sluice role-bindings list | grant | withdraw` */
+export function addRoleBindingsCommand(program: Command, terminal: Terminal): void {
+  const bindings = program.command('role-bindings').description('who has which role in the tenant')
+  addConnectionOptions(
+    bindings
+      .command('list')
+      .description('by principal')
+      .option('--page-token <token>', 'go on where the last page ended'),
+  ).action((options: ConnectionOptions & { readonly pageToken?: string }) =>
+    runCommand(terminal, options, async (signal) => {
+      const client = await connect(options, terminal.env)
+      const page = await client.listRoleBindings({ pageSize: 200, pageToken: options.pageToken, signal })
+      if (options.json === true) printJson(terminal, page)
+      else if (page.items.length === 0) printLine(terminal, 'No role bindings.')
+      else
+        for (const { principal, role, granted_by: by } of page.items)
+          printLine(terminal, `${principal}  ${role}  granted by ${by}`)
+      if (options.json !== true && page.next_page_token !== null) {
+        printLine(terminal, `More: the same with --page-token ${page.next_page_token}`)
+      }
+      return exitCodes.completed
+    }),
+  )
+
+  for (const verb of ['grant', 'withdraw'] as const) {
+    addConnectionOptions(
+      bindings
+        .command(verb)
+        .argument('<principal>', 'the name of a person or a machine')
+        .argument('<role>', roles.join(', '), parseRole)
+        .description(verb === 'grant' ? 'give a role' : 'take a role; it is gone everywhere within 5 s'),
+    ).action((principal: string, role: Role, options: ConnectionOptions) =>
+      runCommand(terminal, options, async (signal) => {
+        const client = await connect(options, terminal.env)
+        if (verb === 'grant') await client.grantRole({ principal, role }, { signal })
+        else await client.withdrawRole({ principal, role }, { signal })
+        if (options.json === true) printJson(terminal, { principal, role })
+        else printLine(terminal, verb === 'grant' ? `${principal} is ${role}` : `${principal} is no longer ${role}`)
+        return exitCodes.completed
+      }),
+    )
+  }
+}
+
+function parseRole(text: string): Role {
+  const role = roles.find((name) => name === text)
+  if (role) return role
+  throw new InvalidArgumentError(`It is one of ${roles.join(', ')}.`)
+}

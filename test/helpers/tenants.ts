@@ -1,0 +1,59 @@
+import { createDatabase } from '../../src/database/database.ts'
+import { roles } from '../../src/contract/identity.ts'
+import { grantRole } from '../../src/identity/role-bindings.ts'
+import { createToken, revokeToken } from '../../src/identity/tokens.ts'
+import { startSluice, type RunningSluice } from '../../src/main.ts'
+import type { RequestLimitsOptions } from '../../src/http/request-limits.ts'
+import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
+import { noop } from './core.ts'
+import { createTestDatabase } from './test-database.ts'
+
+/** Who asks: a person with one role in `acme`, an admin of the tenant `other`, or somebody whose token has ended. */
+export const askers = [...roles, 'other', 'revoked', 'expired'] as const
+export type Asker = (typeof askers)[number]
+
+export interface Tenants {
+  readonly sluice: RunningSluice
+  readonly databaseUrl: string
+  readonly tokens: Readonly<Record<Asker, string>>
+  /** The token's id, to revoke it by. */
+  readonly tokenIds: Readonly<Record<Asker, string>>
+  stop(): Promise<void>
+}
+
+/** An API process on a real database with two tenants, and a token for everybody in them. */
+export async function startTenants(options: { readonly requestLimits?: RequestLimitsOptions } = {}): Promise<Tenants> {
+  const { url: databaseUrl } = await createTestDatabase()
+  const database = createDatabase({ url: databaseUrl, poolMax: 2, poolMin: 0 })
+  const tokens: Partial<Record<Asker, string>> = {}
+  const tokenIds: Partial<Record<Asker, string>> = {}
+  const actor = 'founder'
+  for (const asker of askers) {
+    const tenant = asker === 'other' ? 'other' : 'acme'
+    const role = roles.find((name) => name === asker) ?? 'admin'
+    await grantRole(database, { tenant, principal: asker, role, actor })
+    const lifetimeMs = asker === 'expired' ? -1_000 : undefined
+    const { token, shown } = await createToken(database, { tenant, actor, principal: asker, name: 'test', lifetimeMs })
+    tokens[asker] = token
+    tokenIds[asker] = shown.token_id
+    if (asker === 'revoked') await revokeToken(database, { tenant, actor, tokenId: shown.token_id })
+  }
+  await database.stop()
+  const sluice = await startSluice({
+    role: 'api',
+    databaseUrl,
+    port: 0,
+    poolMax: 5,
+    operations: [noop],
+    logger: createMemoryLogger(),
+    ...options,
+  })
+  return {
+    sluice,
+    databaseUrl,
+    // The loop has gone over every asker.
+    tokens: tokens as Record<Asker, string>,
+    tokenIds: tokenIds as Record<Asker, string>,
+    stop: () => sluice.stop(),
+  }
+}
