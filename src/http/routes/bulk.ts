@@ -71,6 +71,7 @@ export function actorOf({ principal, tenant }: Caller) {
   return {
     tenant,
     actor: principal.name,
+    roles: principal.roles,
     ...(!principal.roles.includes('admin') && { onlyOf: principal.name }),
   }
 }
@@ -108,7 +109,14 @@ async function checkItems(services: Services, { tenant, principal }: Caller, ite
       await operation.precheck?.(input, {
         find: (cluster, ref) => findRecord(services.database, tenant, { cluster, ref }),
       })
-      requests.push({ operation, input, options: item.task ?? {}, tenant, actor: principal.name })
+      requests.push({
+        operation,
+        input,
+        options: item.task ?? {},
+        tenant,
+        actor: principal.name,
+        roles: principal.roles,
+      })
     } catch (error) {
       if (error instanceof HttpProblem)
         errors.push(
