@@ -135,7 +135,8 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     const url = app ? await listen(app, options) : ''
     await migrate(options.databaseUrl)
     phase = 'starting'
-    if (app) await parts.policies.start()
+    // A worker asks it when it fires a schedule.
+    await parts.policies.start()
     await listener.start()
     await queue.start()
     if (app) {
@@ -191,6 +192,7 @@ function assemble(options: StartOptions) {
     logger,
     ...(options.policyFile !== undefined && { file: options.policyFile }),
   })
+  const gate = createGate({ active: policies.active })
   return {
     database,
     queue,
@@ -203,7 +205,8 @@ function assemble(options: StartOptions) {
     clusters,
     hub: createWatchHub({ cluster: clusters.get, logger }),
     feed: createFeed({ pool: database.pool, listener, logger }),
-    acceptor: createTaskAcceptor({ database, queue, signals, gate: createGate({ active: policies.active }) }),
+    gate,
+    acceptor: createTaskAcceptor({ database, queue, signals, gate }),
     operations: createOperationRegistry([...builtInOperations, ...(options.operations ?? [])]),
   }
 }

@@ -10,6 +10,7 @@ import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { TaskAcceptor } from '../tasks/accept-task.ts'
+import type { Gate } from '../tasks/gate.ts'
 
 /** What the routes work with. */
 export interface Services {
@@ -17,6 +18,8 @@ export interface Services {
   readonly queue: Queue
   readonly signals: SignalSender
   readonly acceptor: TaskAcceptor
+  /** Left out by tests of what no policy concerns. */
+  readonly gate?: Gate
   readonly operations: OperationRegistry
   readonly identity: Identity
   readonly policies: PolicyStore

@@ -13,6 +13,8 @@ export interface ManyRequest {
   readonly tenant: string
   readonly actor: string
   readonly filter: BulkFilter
+  /** Of the actor: what policy may ask about. @default none */
+  readonly roles?: readonly string[]
   /** Only tasks that this principal asked for. */
   readonly onlyOf?: string
   readonly dryRun?: boolean
@@ -92,7 +94,7 @@ async function cancelQueued(
  */
 export async function retryMany(options: RetryTaskOptions, request: ManyRequest): Promise<ManyResult> {
   const { database, acceptor, operations } = options
-  const { tenant, actor } = request
+  const { tenant } = request
   const matched = await database.transaction({ role: 'sluice_api', tenant }, (tx) =>
     countTasks(retryableTasks(tx, request)),
   )
@@ -117,8 +119,10 @@ export async function retryMany(options: RetryTaskOptions, request: ManyRequest)
     if (found.length === 0) return { matched, done, refused: refused.slice(0, 100) }
     after = found.at(-1)?.task.task_id ?? after
     const accept = async (one: (typeof found)[number]) => {
-      const accepted = await acceptor.accept(toRetry(operations, one, actor))
+      const accepted = await acceptor.accept(toRetry(operations, one, request))
       if (accepted.outcome === 'accepted') return
+      if (accepted.reason !== undefined)
+        throw new RefusedError(accepted.reason, { status: 422, code: accepted.outcome })
       const detail = `Another task is ${accepted.status} on the same: ${toWireId('task', accepted.taskId)}.`
       throw new RefusedError(detail, { status: 409, code: 'conflict' })
     }

@@ -6,9 +6,10 @@ import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Queue } from '../queue/queue.ts'
 import { type AcceptRequest, insertJobs, isRace, toAcceptRow } from './accept-task.ts'
-import { acceptTasks } from './accept-tasks.sql.ts'
+import { type AcceptOutcome, acceptTasks } from './accept-tasks.sql.ts'
 import { type BatchRow, failedOf, insertBatch, selectBatch, selectBatches } from './batch.sql.ts'
 import { pageToken, readPageToken } from './find-tasks.ts'
+import type { Gate, JudgedRow } from './gate.ts'
 import { findRequests } from './retry-task.sql.ts'
 import { type RetryTaskOptions, toRetry } from './retry-task.ts'
 import { basePath } from './task-view.ts'
@@ -17,6 +18,8 @@ export interface AcceptBatchOptions {
   readonly database: Database
   readonly queue: Queue
   readonly signals: SignalSender
+  /** The policy at the door. Without it nothing needs an approval. */
+  readonly gate?: Gate | undefined
 }
 
 export interface BatchRequest {
@@ -46,17 +49,17 @@ export class BatchRefusedError extends Error {
  */
 export async function acceptBatch(options: AcceptBatchOptions, request: BatchRequest): Promise<BatchRow> {
   const batchId = uuidv7()
-  const rows = request.items.map((item, idx) => ({ ...toAcceptRow({ ...item, batchId }), idx }))
+  const group = request.items.map((item) => ({ request: item, row: toAcceptRow({ ...item, batchId }) }))
   for (let tries = 0; ; tries++) {
     try {
       const { batch, kinds } = await options.database.transaction(
         { role: 'sluice_api', tenant: request.tenant },
         async (tx) => {
+          const judged: readonly JudgedRow[] = options.gate ? await options.gate.judge(tx, group) : group
+          const rows = judged.map(({ row }, idx) => ({ ...row, idx }))
           const accepted = await acceptTasks(tx, rows)
-          const errors = accepted.flatMap(({ idx, outcome, task_id, status }) =>
-            outcome === 'accepted'
-              ? []
-              : [{ index: idx, message: `is in the way of ${toWireId('task', task_id)}, which is ${status}` }],
+          const errors = accepted.flatMap((one) =>
+            one.outcome === 'accepted' ? [] : [{ index: one.idx, message: refusal(one, judged[one.idx]?.reason) }],
           )
           if (errors.length > 0) throw new BatchRefusedError(errors.toSorted((a, b) => a.index - b.index))
           const counts: Partial<Record<TaskStatus, number>> = {}
@@ -70,6 +73,23 @@ export async function acceptBatch(options: AcceptBatchOptions, request: BatchReq
     } catch (error) {
       if (!isRace(error) || tries >= 3) throw error
     }
+  }
+}
+
+function refusal({ outcome, task_id, status }: AcceptOutcome, reason: string | undefined): string {
+  switch (outcome) {
+    case 'accepted':
+    case 'joined':
+    case 'replayed':
+    case 'key_reused':
+    case 'conflict':
+      return `is in the way of ${toWireId('task', task_id)}, which is ${status}`
+    case 'denied':
+    case 'unconfirmed':
+      return reason ?? 'is refused by the policy'
+    case 'tickets_of_requester':
+    case 'tickets_of_tenant':
+      return 'needs an approval, and as many tickets are open as the policy allows'
   }
 }
 
@@ -97,14 +117,19 @@ export function listBatches(
 /** The failed items of a batch, as requests that try them again. What was cancelled was meant to end. */
 export async function failedItems(
   options: RetryTaskOptions,
-  request: { readonly tenant: string; readonly actor: string; readonly batchId: string },
+  request: {
+    readonly tenant: string
+    readonly actor: string
+    readonly roles?: readonly string[]
+    readonly batchId: string
+  },
 ): Promise<AcceptRequest[]> {
-  const { tenant, actor, batchId } = request
+  const { tenant, batchId } = request
   const found = await options.database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
     const failed = await failedOf(tx, batchId)
     return failed.length === 0 ? [] : findRequests(tx, tenant, failed)
   })
-  return found.map((one) => toRetry(options.operations, one, actor))
+  return found.map((one) => toRetry(options.operations, one, request))
 }
 
 /** A row as it travels. */

@@ -7,6 +7,7 @@ import type { Queue } from '../queue/queue.ts'
 import { insertJobs, isRace, toAcceptRow } from './accept-task.ts'
 import { acceptTasks } from './accept-tasks.sql.ts'
 import { appendEvent } from './append-event.sql.ts'
+import type { Gate, JudgedRow } from './gate.ts'
 import { databaseNow, type ScheduleRow, selectDue, selectUnderWay, takeFiring, updateSchedule } from './schedule.sql.ts'
 import { nextRun } from './schedule.ts'
 
@@ -16,6 +17,8 @@ export interface FireSchedulesOptions {
   readonly signals: SignalSender
   readonly operations: OperationRegistry
   readonly logger: Logger
+  /** The policy at the door, as of the firing. Without it nothing needs an approval. */
+  readonly gate?: Gate | undefined
   /** Whether the owner may still ask for this, by the rules of today. @default yes */
   readonly mayFire?:
     | ((firing: { readonly tenant: string; readonly owner: string; readonly operation: string }) => Promise<boolean>)
@@ -112,22 +115,27 @@ async function startTask(options: FireSchedulesOptions, tx: Transaction, schedul
     const why = operation ? 'no longer takes its input' : 'is not offered here'
     return { outcome: `Skipped: the operation ${schedule.operation} ${why}.`, kinds: [] }
   }
-  const row = toAcceptRow({
+  const request = {
     operation,
     input: input.data,
     options: schedule.options,
     tenant: schedule.tenant_id,
     actor: schedule.owner,
     scheduleId: schedule.schedule_id,
-  })
-  const accepted = await acceptTasks(tx, [row])
+  }
+  const group = [{ request, row: toAcceptRow(request) }]
+  const judged: readonly JudgedRow[] = options.gate ? await options.gate.judge(tx, group) : group
+  const rows = judged.map(({ row }) => row)
+  const accepted = await acceptTasks(tx, rows)
   const [only] = accepted
   if (only?.outcome !== 'accepted') {
+    const reason = judged[0]?.reason
+    if (reason !== undefined) return { outcome: `Skipped: ${reason}`, kinds: [] }
     const other = only ? `${toWireId('task', only.task_id)}, which is ${only.status}` : 'another task'
     return { outcome: `Skipped: it is in the way of ${other}.`, kinds: [] }
   }
-  const kinds = await insertJobs(tx, options.queue, { rows: [row], accepted })
-  return { outcome: `Fired ${toWireId('task', row.task_id)}.`, taskId: row.task_id, kinds }
+  const kinds = await insertJobs(tx, options.queue, { rows, accepted })
+  return { outcome: `Fired ${toWireId('task', only.task_id)}.`, taskId: only.task_id, kinds }
 }
 
 async function conclude(

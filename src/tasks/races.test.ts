@@ -74,7 +74,7 @@ describe('races have one winner each', () => {
             const results = chosen.map((move) =>
               scheduler.schedule(Promise.resolve(), move).then(() => tryMove(taskId, move)),
             )
-            await scheduler.waitAll()
+            await scheduler.waitIdle()
             await Promise.all(results)
             await assertOneWinner(taskId)
           },

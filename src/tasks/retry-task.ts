@@ -15,6 +15,8 @@ export interface RetryRequest {
   readonly tenant: string
   readonly taskId: string
   readonly actor: string
+  /** Of the actor: what policy may ask about. @default none */
+  readonly roles?: readonly string[]
 }
 
 const retryable = {
@@ -44,11 +46,15 @@ export async function retryTask(options: RetryTaskOptions, request: RetryRequest
     findRequests(tx, tenant, [taskId]),
   )
   if (!found) return undefined
-  return options.acceptor.accept(toRetry(options.operations, found, request.actor))
+  return options.acceptor.accept(toRetry(options.operations, found, request))
 }
 
 /** The request that tries a task again. Throws `RefusedError` when it cannot be tried again. */
-export function toRetry(operations: OperationRegistry, { task, input }: FoundRequest, actor: string): AcceptRequest {
+export function toRetry(
+  operations: OperationRegistry,
+  { task, input }: FoundRequest,
+  { actor, roles }: Pick<RetryRequest, 'actor' | 'roles'>,
+): AcceptRequest {
   if (!retryable[task.status]) {
     throw new RefusedError(
       `The task is ${task.status}: only a task that is ${retryableStatuses.join(', ')} can be tried again.`,
@@ -70,6 +76,7 @@ export function toRetry(operations: OperationRegistry, { task, input }: FoundReq
     options: { timeout_ms: task.timeout_ms, priority: task.priority, labels: task.labels },
     tenant: task.tenant_id,
     actor,
+    ...(roles && { roles }),
     retryOf: task.task_id,
   }
 }

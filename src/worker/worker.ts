@@ -14,6 +14,7 @@ import { endDeadLetters } from './dead-letter.ts'
 import { finishWaits } from './finish-wait.ts'
 import { stopBatches } from '../tasks/stop-batches.ts'
 import { endCancelled, endOverdue, tidy } from './housekeeping.ts'
+import type { Gate } from '../tasks/gate.ts'
 import { type FireSchedulesOptions, fireSchedules } from '../tasks/fire-schedules.ts'
 import { createHeartbeat } from './heartbeat.ts'
 import { listCancelling } from './overdue.sql.ts'
@@ -47,6 +48,8 @@ export interface WorkerOptions {
   cluster(tenant: string, name: string): Cluster
   /** What the hub calls the same. */
   clusterKey(tenant: string, name: string): string
+  /** The policy at the door, for what schedules ask for. Without it nothing needs an approval. */
+  readonly gate?: Gate
   /** Whether a schedule's owner may still ask for its operation. @default yes */
   readonly mayFire?: FireSchedulesOptions['mayFire']
   /** Days that tasks are kept after their end, and the log after its last event. @default 30 */

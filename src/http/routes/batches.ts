@@ -76,6 +76,7 @@ export function batchRoutes(app: App, services: Services): void {
       const items = await failedItems(services, {
         tenant: caller.tenant,
         actor: caller.principal.name,
+        roles: caller.principal.roles,
         batchId: batch.batch_id,
       })
       if (items.length === 0)

@@ -76,6 +76,7 @@ export function actorOf({ principal, tenant }: Caller) {
   return {
     tenant,
     actor: principal.name,
+    roles: principal.roles,
     ...(!['operator', 'admin'].some((role) => principal.roles.includes(role)) && { onlyOf: principal.name }),
   }
 }
@@ -113,7 +114,14 @@ async function checkItems(services: Services, { tenant, principal }: Caller, ite
       await operation.precheck?.(input, {
         find: (cluster, ref) => findRecord(services.database, tenant, { cluster, ref }),
       })
-      requests.push({ operation, input, options: item.task ?? {}, tenant, actor: principal.name })
+      requests.push({
+        operation,
+        input,
+        options: item.task ?? {},
+        tenant,
+        actor: principal.name,
+        roles: principal.roles,
+      })
     } catch (error) {
       if (error instanceof HttpProblem)
         errors.push(

@@ -73,7 +73,12 @@ export function deadLetterRoutes(app: App, services: Services): void {
     async (request, reply) => {
       const { tenant, principal } = callerOf(request)
       const task = await find(tenant, request.params.task_id)
-      const accepted = await retryTask(services, { tenant, taskId: task.task_id, actor: principal.name })
+      const accepted = await retryTask(services, {
+        tenant,
+        taskId: task.task_id,
+        actor: principal.name,
+        roles: principal.roles,
+      })
       if (!accepted)
         throw new HttpProblem('not_found', { detail: `There is no dead letter ${request.params.task_id}.` })
       const answer = toAnswer(accepted, task.operation)

@@ -122,6 +122,7 @@ export function scheduleRoutes(app: App, services: Services): void {
         options: schedule.options,
         tenant: caller.tenant,
         actor: caller.principal.name,
+        roles: caller.principal.roles,
         scheduleId: schedule.schedule_id,
       })
       const answer = toAnswer(accepted, operation.type)

@@ -117,7 +117,7 @@ export function taskRoutes(app: App, services: Services): void {
       const { tenant, principal } = callerOf(request)
       const taskId = taskIdOf(request.params.task_id)
       const standing = existing(await findTask(database, tenant, taskId), request.params.task_id)
-      const accepted = await retryTask(services, { tenant, taskId, actor: principal.name })
+      const accepted = await retryTask(services, { tenant, taskId, actor: principal.name, roles: principal.roles })
       if (!accepted) throw noSuchTask(request.params.task_id)
       const answer = toAnswer(accepted, standing.operation)
       void reply.header('location', answer.links.self).header('retry-after', '1')
