@@ -3,7 +3,7 @@ import { taskIdSchema, taskSchema } from './task.ts'
 
 const ticketStates = ['open', 'approved', 'rejected', 'withdrawn', 'expired', 'cancelled'] as const
 
-export const ticketStageSchema = z.object({
+const ticketStageSchema = z.object({
   name: z.string(),
   quorum: z.number().int().describe('Approvals of different people that the stage needs'),
   roles: z.array(z.string()),
@@ -11,7 +11,7 @@ export const ticketStageSchema = z.object({
   approvals: z.number().int().describe('Approvals that count so far'),
 })
 
-export const decisionSchema = z.object({
+const decisionSchema = z.object({
   decision: z.enum(['approve', 'reject']),
   principal: z.string(),
   stage: z.number().int(),

@@ -80,7 +80,7 @@ const localName =
   /^(localhost|[^.]+|.*\.(localhost|local|localdomain|internal|intranet|lan|home|corp|home\.arpa|svc|cluster\.local))\.?$/
 
 /** Without the brackets of an IPv6 address. */
-export const bareHost = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '').toLowerCase()
+const bareHost = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '').toLowerCase()
 
 /**
  * The one address to connect to. Every address of the name must be public; and the answer is what the connection uses,

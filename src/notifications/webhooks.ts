@@ -213,7 +213,7 @@ function sealUrl(options: WebhooksOptions, id: string, target: Pick<WebhookRow, 
   return target.style === 'slack' ? box(options).seal(target.url, `${id}/url`) : target.url
 }
 
-export function openUrl(options: Pick<WebhooksOptions, 'secrets'>, row: WebhookRow): string {
+function openUrl(options: Pick<WebhooksOptions, 'secrets'>, row: WebhookRow): string {
   return row.style === 'slack' ? box(options).open(row.url, `${row.webhook_id}/url`) : row.url
 }
 

@@ -129,7 +129,7 @@ interface Located {
  * Where a change happens. What is made goes where configuration puts it; what exists is where its record says,
  * whatever the request says; where neither is known the strictest environment's rules hold.
  */
-export function locate(
+function locate(
   policy: Policy,
   operation: Operation,
   { input, target, found }: { input: unknown; target: string | null; found: FoundPlacement | undefined },

@@ -224,6 +224,8 @@ describe('webhooks', () => {
       status: 422,
       body: { errors: [{ pointer: '/url' }] },
     })
+    const mail = await strict.as('admin', 'POST /webhooks', { style: 'email', url: 'mailto:a@example.com' })
+    expect(mail).toMatchObject({ status: 422, body: { code: 'no_mail_server' } })
     await strict.stop()
     expect(await api.as('admin', `DELETE /webhooks/${hook.webhook_id}`)).toMatchObject({ status: 204 })
     expect(await api.as('admin', `GET /webhooks/${hook.webhook_id}/deliveries`)).toMatchObject({ status: 404 })

@@ -172,6 +172,9 @@ async function refusing<T>(work: () => Promise<T>): Promise<T> {
       const errors = [{ pointer: '/url', message: error.message }]
       throw new HttpProblem('invalid_input', { detail: error.message, errors, cause: error })
     }
+    if (error instanceof NoMailServerError) {
+      throw new HttpProblem('no_mail_server', { detail: error.message, cause: error })
+    }
     if (error instanceof NoSecretKeyError)
       throw new HttpProblem('no_secret_key', { detail: error.message, cause: error })
     throw error
