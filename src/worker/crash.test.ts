@@ -69,7 +69,7 @@ describe('crash rescue and fencing, on real processes', () => {
   )
 
   test.concurrent(
-    'a worker that stands still inside its outcome transaction delays nobody beyond 15 s',
+    'a worker that stands still inside its outcome transaction is rescued like a dead one',
     { timeout },
     async (context) => {
       const { core, worker } = await start(context)
