@@ -28,10 +28,14 @@ interface Wanted {
   taskId?: string
 }
 
-/** Asks for a project until somebody says 202; the key makes sure that asking again is asking once. */
+/** Asks for a project until somebody says 202, as any caller would; the key makes sure that asking again is asking once. */
 async function ask(api: Api, wanted: Wanted): Promise<string> {
-  const body = { name: wanted.name, organization: 'acme' }
-  const answer = await api.send('POST', '/projects', { body, headers: { 'idempotency-key': wanted.name } })
+  const request = { body: { name: wanted.name, organization: 'acme' }, headers: { 'idempotency-key': wanted.name } }
+  let answer = await api.send('POST', '/projects', request)
+  while (answer.status === 503) {
+    await delay(100)
+    answer = await api.send('POST', '/projects', request)
+  }
   wanted.taskId = accepted(answer).task_id
   return wanted.taskId
 }
