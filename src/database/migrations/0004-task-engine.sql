@@ -486,3 +486,15 @@ begin
     execute format('create policy every_tenant on sluice.%I to sluice_worker, sluice_feed using (true) with check (true)', t);
   end loop;
 end $$;
+
+-- A pause of every tenant (the empty string) is seen by all and set by nobody's API transaction.
+alter table sluice.pauses enable row level security;
+create policy seen on sluice.pauses for select to sluice_api
+  using (tenant_id in ('', current_setting('sluice.tenant', true)));
+create policy own_insert on sluice.pauses for insert to sluice_api
+  with check (tenant_id = current_setting('sluice.tenant', true));
+create policy own_update on sluice.pauses for update to sluice_api
+  using (tenant_id = current_setting('sluice.tenant', true));
+create policy own_delete on sluice.pauses for delete to sluice_api
+  using (tenant_id = current_setting('sluice.tenant', true));
+create policy every_tenant on sluice.pauses to sluice_worker, sluice_feed using (true) with check (true);
