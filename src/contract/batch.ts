@@ -6,7 +6,7 @@ export const batchStatuses = ['PENDING', 'RUNNING', 'COMPLETED', 'PARTIALLY_COMP
 export type BatchStatus = (typeof batchStatuses)[number]
 
 /** The most items of one batch. */
-export const maxBatchItems = 10_000
+const maxBatchItems = 10_000
 
 /** `POST /tasks/bulk`: all items are accepted in one transaction, or none is. */
 export const bulkRequestSchema = z.strictObject({

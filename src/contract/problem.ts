@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 /** One field of the input that was refused. `pointer` is an RFC 6901 JSON pointer into the request body. */
-export const problemFieldSchema = z.object({ pointer: z.string(), message: z.string() })
+const problemFieldSchema = z.object({ pointer: z.string(), message: z.string() })
 
 /** RFC 9457 problem document; the same shape inside a failed task. */
 export const problemSchema = z.object({

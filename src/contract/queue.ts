@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 /** How much of one operation waits and runs, in the caller's tenant. */
-export const queueSchema = z.object({
+const queueSchema = z.object({
   operation: z.string(),
   class: z.enum(['short', 'long']),
   pending: z.number().int().describe('Queued, held ones included'),
@@ -13,7 +13,7 @@ export const queueSchema = z.object({
   paused: z.boolean(),
 })
 
-export const pauseSchema = z.object({
+const pauseSchema = z.object({
   operation: z.string().nullable().describe('null: every operation of the tenant'),
   paused_by: z.string(),
   reason: z.string().nullable(),

@@ -2,7 +2,6 @@ import { z } from 'zod'
 
 /** `POST /session`: a one-time code (from the printed link) for an HttpOnly cookie. A code works once. */
 export const sessionRequestSchema = z.strictObject({ code: z.string().min(1).max(255) })
-export type SessionRequest = z.infer<typeof sessionRequestSchema>
 
 /** `GET /me`: who the caller is. */
 export const meSchema = z.object({

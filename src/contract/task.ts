@@ -7,13 +7,13 @@ export const taskIdSchema = z
   .regex(/^task_[0-7][0-9a-hjkmnp-tv-z]{25}$/, 'is not a task id (task_ and 26 characters)')
   .describe('task_ and a UUIDv7 in Crockford base 32')
 
-export const progressSchema = z.object({
+const progressSchema = z.object({
   done: z.number().nullable(),
   total: z.number().nullable(),
   message: z.string().nullable(),
 })
 
-export const waitingForSchema = z.object({
+const waitingForSchema = z.object({
   cluster: z.string(),
   kind: z.string(),
   namespace: z.string().nullable(),
@@ -21,7 +21,7 @@ export const waitingForSchema = z.object({
   reason: z.string().nullable(),
 })
 
-export const taskLinksSchema = z.object({
+const taskLinksSchema = z.object({
   self: z.string(),
   cancel: z.string(),
   events: z.string(),

@@ -10,7 +10,7 @@ const folder = fileURLToPath(new URL('../../src/database/migrations/', import.me
 const lockKey = 'sluice.migrate'
 
 /** The database is too old, changed behind our back, or newer than this program. The message says which and what next. */
-export class MigrationError extends Error {
+class MigrationError extends Error {
   readonly code = 'migration_refused'
 }
 
@@ -20,7 +20,7 @@ export interface Migration {
   readonly checksum: string
 }
 
-export async function readMigrations(): Promise<Migration[]> {
+async function readMigrations(): Promise<Migration[]> {
   const names = (await readdir(folder)).filter((name) => /^\d{4}-[a-z0-9-]+\.sql$/.test(name)).sort()
   return Promise.all(
     names.map(async (name) => {
@@ -83,7 +83,7 @@ async function refuseOldServer(client: Client): Promise<void> {
 const roles = ['sluice_api', 'sluice_worker', 'sluice_feed', 'sluice_retention'] as const
 
 /** What a database administrator runs once where the migrating user may not create roles. */
-export function rolesSql(login: string): string {
+function rolesSql(login: string): string {
   const user = `"${login.replaceAll('"', '""')}"`
   return [...roles.map((role) => `create role ${role} nologin;`), `grant ${roles.join(', ')} to ${user};`].join('\n')
 }

@@ -7,7 +7,7 @@ import { HttpProblem } from './problems.ts'
 export type RoutePermission = Permission | 'public'
 
 /** A route was registered without saying who may call it: the process must not start. */
-export class UndeclaredPermissionError extends Error {
+class UndeclaredPermissionError extends Error {
   readonly code = 'undeclared_permission'
   override readonly name = 'UndeclaredPermissionError'
 }

@@ -8,7 +8,7 @@ import type { Services } from './services.ts'
 const checkMs = 2_000
 
 /** Whether the caller of an open request still is who it was, and still may do what the route asks. */
-export async function hasAccess({ identity }: Services, request: FastifyRequest): Promise<boolean> {
+async function hasAccess({ identity }: Services, request: FastifyRequest): Promise<boolean> {
   const known = await identity.refresh(knownOf(request))
   const permission = permissionOf(request)
   return (

@@ -23,7 +23,7 @@ const requesting = [
 ] as const satisfies readonly Permission[]
 
 /** What each role allows. A principal of several roles may do what any of them allows. */
-export const rolePermissions: Readonly<Record<Role, readonly Permission[]>> = {
+const rolePermissions: Readonly<Record<Role, readonly Permission[]>> = {
   viewer: reading,
   requester: requesting,
   operator: [...requesting, 'tasks.operate', 'queues.operate'],

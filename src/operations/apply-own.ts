@@ -12,11 +12,11 @@ import { objectDiff } from './object-diff.ts'
 import { describeObject, type TargetObject } from './object-target.ts'
 
 /** Says which task made an object: how a second run, or a retry, knows its own. */
-export const taskLabel = 'sluice.dev/task'
+const taskLabel = 'sluice.dev/task'
 const managedByLabel = 'app.kubernetes.io/managed-by'
 
 /** One manager per tenant: what another tenant made answers 409 by itself, since the task label differs. */
-export const fieldManager = (tenant: string): string => `sluice-${tenant}`
+const fieldManager = (tenant: string): string => `sluice-${tenant}`
 
 export interface ApplyRequest {
   readonly target: TargetObject

@@ -146,7 +146,7 @@ export class RefusedError extends Error {
   }
 }
 
-export const defaultTimeoutMs = 300_000
+const defaultTimeoutMs = 300_000
 const defaultBackoff: Backoff = { initialMs: 1_000, maxMs: 60_000, factor: 2 }
 
 /** Declares an operation; types flow from the schema to `perform`. */

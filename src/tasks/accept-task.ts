@@ -59,10 +59,7 @@ interface Waiting extends GatedRequest {
   readonly reject: (error: unknown) => void
 }
 
-export const queueOf = { short: 'sluice-short', long: 'sluice-long' } as const satisfies Record<
-  Operation['class'],
-  QueueName
->
+const queueOf = { short: 'sluice-short', long: 'sluice-long' } as const satisfies Record<Operation['class'], QueueName>
 
 /**
  * Accepts requests. Those that arrive while a transaction is under way travel together in the next one; a caller who

@@ -19,7 +19,7 @@ import type { TaskRow } from '../../src/tasks/task-view.ts'
 import { createWorker, type WorkerOptions } from '../../src/worker/worker.ts'
 import type { Core } from './core.ts'
 
-export const noCluster = (): never => {
+const noCluster = (): never => {
   throw new Error('this test has no cluster')
 }
 

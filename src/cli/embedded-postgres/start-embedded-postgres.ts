@@ -18,6 +18,7 @@ import { chooseAccount } from './postgres-account.ts'
 import { findPostgresBinaries } from './postgres-binaries.ts'
 import { PortTakenError, Postmaster } from './postmaster.ts'
 import type { PostmasterOptions } from './postmaster.ts'
+import { createDatabase, findDatabase } from './server.sql.ts'
 
 export interface EmbeddedPostgresOptions {
   /** The folder that holds the cluster, its log and its password. Created (mode 0700) where it does not exist. */
@@ -162,12 +163,9 @@ async function prepareDatabase(dataDir: string, settings: ConnectionSettings): P
   })
   try {
     await client.connect()
-    const { rows } = await client.query<{ version: string; exists: boolean }>(
-      `select current_setting('server_version') as version, exists (select from pg_database where datname = $1)`,
-      [databaseName],
-    )
-    if (rows[0]?.exists !== true) await client.query(`create database ${databaseName}`)
-    return rows[0]?.version ?? ''
+    const { version, exists } = await findDatabase(client, databaseName)
+    if (!exists) await createDatabase(client, databaseName)
+    return version
   } catch (error) {
     if (!(error instanceof DatabaseError)) throw error
     if (error.code === '28P01') throw passwordLost(dataDir)

@@ -17,7 +17,7 @@ import { watchAccess } from '../watch-access.ts'
 const heartbeatMs = 15_000
 const maxSubscriptions = 100
 /** Closes a connection whose token, session or role has ended. As 401 does in HTTP: come back with a credential that holds. */
-export const accessLostCode = 4401
+const accessLostCode = 4401
 
 /** `GET /live`: subscriptions over one WebSocket. */
 export function liveRoutes(app: App, services: Services): void {

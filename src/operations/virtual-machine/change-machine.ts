@@ -47,7 +47,7 @@ export async function findMachine(
 
 // KubeVirt's conditions carry no observedGeneration: what was Ready before says nothing until the controller has seen
 // the change, which `desiredGeneration` tells where the version has it.
-export function rulesAfter(object: KubernetesObject): ReadinessRules {
+function rulesAfter(object: KubernetesObject): ReadinessRules {
   const generation = object.metadata.generation ?? 0
   const seen = `!has(object.status.desiredGeneration) || object.status.desiredGeneration >= ${generation}`
   return { ...virtualMachineReadiness, ready: seen }

@@ -3,7 +3,7 @@ import type { DesiredObject, KubernetesObject } from '../../kubernetes/cluster.t
 import { objectName } from '../input-fields.ts'
 import type { TargetObject } from '../object-target.ts'
 
-export const machineApiVersion = 'kubevirt.io/v1'
+const machineApiVersion = 'kubevirt.io/v1'
 
 export const machineIdentity = {
   name: objectName(63),

@@ -35,7 +35,7 @@ export async function deleteEntry(db: DbSession, key: string): Promise<boolean> 
 export async function deleteExpired(db: DbSession, limit: number): Promise<number> {
   return db.execute(
     `delete from ${table} where key in
-       (select key from ${table} where not (${live}) limit $1 for update skip locked)`,
+       (select key from ${table} where not (${live}) limit $1)`,
     [limit],
   )
 }
