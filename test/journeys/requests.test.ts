@@ -118,7 +118,7 @@ describe('reading a task', () => {
     const { task_id } = await requester.createProject('read-often')
     const waiting = await requester.send('GET', `/tasks/${task_id}?wait=1`)
     const etag = waiting.headers.get('etag') ?? ''
-    expect(etag).toMatch(/^"\d+"$/)
+    expect(etag).toMatch(/^"[^"]+"$/)
     expect(waiting.headers.get('retry-after')).toBe('1')
     const same = await requester.send('GET', `/tasks/${task_id}`, { headers: { 'if-none-match': etag } })
     expect([same.status, same.body]).toEqual([304, ''])
