@@ -91,6 +91,7 @@ describe('folders, and who may import whom', () => {
     ['src/platform/adapters/redis/x.ts', '../../../tasks/x.ts', false],
     ['src/client/x.ts', '../kubernetes/wait-for-watch.ts', true],
     ['src/client/x.ts', '../kubernetes/readiness.ts', true],
+    ['src/client/x.ts', '../kubernetes/wait-for-ready.ts', true],
     ['src/client/x.ts', '../kubernetes/cluster.ts', false],
     ['src/client/deep/x.ts', '../../kubernetes/watch-hub.ts', false],
     ['src/client/x.ts', 'node:fs', false],
