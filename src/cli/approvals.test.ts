@@ -61,7 +61,7 @@ describe('sluice approvals', () => {
     expect(shown.out).toContain('"name":"acme"')
     expect(shown.out).toMatch(/dry run +there is no cluster default here/)
     const refused = await sluice('requester', `approvals approve ${ticket}`)
-    expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('Nobody decides on what they asked for') })
+    expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('approvals.decide') })
     const approved = await sluice('approver', `approvals approve ${ticket} --comment`, 'looks good')
     expect(approved).toMatchObject({ code: 0, err: '' })
     expect(approved.out).toMatch(/^PENDING {2}task_\w+ {2}ticket approved\n$/)
