@@ -30,6 +30,7 @@ export interface TasksTable {
   cluster: string | null
   unique_key: string | null
   active_key: string | null
+  queue_key: string | null
   active_target: string | null
   input_hash: string
   request_event_id: string

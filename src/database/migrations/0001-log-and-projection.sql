@@ -92,6 +92,8 @@ create table sluice.tasks (
   active_target text generated always as (case
     when status in ('COMPLETED', 'FAILED', 'TIMED_OUT', 'CANCELLED', 'REJECTED', 'EXPIRED') then null
     else tenant_id || '/' || target end) stored,
+  -- The tenant's queue of a class, while the task is in it: for the same reason one value.
+  queue_key text generated always as (case when status = 'PENDING' then tenant_id || '/' || class end) stored,
   input_hash text not null,
   request_event_id uuid not null,
   requested_by text not null,

@@ -91,8 +91,8 @@ begin
     if outcome = 'accepted' then
       if turn_of is distinct from r.tenant || '/' || (r.payload->>'class') then
         turn_of := r.tenant || '/' || (r.payload->>'class');
-        select max(t.fair_tag) into turn from tasks t
-          where t.tenant_id = r.tenant and t.class = r.payload->>'class' and t.status = 'PENDING';
+        select t.fair_tag into turn from tasks t where t.queue_key = turn_of
+          order by t.queue_key desc, t.fair_tag desc limit 1;
         turn := greatest(turn, fair_clock(r.payload->>'class') - 1);
       end if;
       turn := turn + 1;

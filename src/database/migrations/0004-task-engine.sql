@@ -123,7 +123,7 @@ create table sluice.log_checkpoints (
 -- The clock is a sequence because it is moved outside transactions, without a lock.
 create sequence sluice.fair_clock_short minvalue 0 start 0;
 create sequence sluice.fair_clock_long minvalue 0 start 0;
-create index tasks_fair on sluice.tasks (tenant_id, class, fair_tag) where status = 'PENDING';
+create index tasks_fair on sluice.tasks (queue_key, fair_tag) where queue_key is not null;
 create index tasks_queue on sluice.tasks (class, job_priority desc, task_id) where status = 'PENDING';
 create index tasks_running_cluster on sluice.tasks (cluster) where status = 'RUNNING';
 create index tasks_running_operation on sluice.tasks (operation) where status = 'RUNNING';
