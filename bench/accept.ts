@@ -9,14 +9,11 @@ import { parseArgs } from 'node:util'
 import { Pool } from 'pg'
 import { PgBoss } from 'pg-boss'
 import { z } from 'zod'
-import { createPolicyStore } from '../src/approvals/policy-store.ts'
 import { createDatabase } from '../src/database/database.ts'
 import { createSignalSender } from '../src/database/signals.ts'
 import { completed, defineOperation } from '../src/operations/define-operation.ts'
-import { createMemoryLogger } from '../src/platform/memory/memory-logger.ts'
 import { createPgBossQueue } from '../src/queue/pg-boss-queue.ts'
 import { createTaskAcceptor } from '../src/tasks/accept-task.ts'
-import { createGate } from '../src/tasks/gate.ts'
 import { median, openBenchDatabase, percentile } from './bench-database.ts'
 
 const { values } = parseArgs({ options: { rounds: { type: 'string' }, seconds: { type: 'string' } } })
@@ -61,19 +58,6 @@ const request = () => ({ operation, input: { name: randomUUID() }, options: {}, 
 const direct = createTaskAcceptor({ database, queue, signals, groupSize: 1, groupsInFlight: connections })
 const joined = createTaskAcceptor({ database, queue, signals })
 
-const policies = createPolicyStore({ database, logger: createMemoryLogger() })
-await policies.start()
-const gate = createGate({ active: policies.active })
-const governed = createTaskAcceptor({ database, queue, signals, gate })
-const governedDirect = createTaskAcceptor({
-  database,
-  queue,
-  signals,
-  gate,
-  groupSize: 1,
-  groupsInFlight: connections,
-})
-
 const ways: readonly Way[] = [
   { name: 'two raw inserts', callers: connections, once: rawTwoInserts },
   {
@@ -84,8 +68,6 @@ const ways: readonly Way[] = [
   { name: 'sluice, one request a transaction', callers: connections, once: () => direct.accept(request()) },
   { name: 'sluice, 8 callers joined', callers: 8, once: () => joined.accept(request()) },
   { name: 'sluice, 64 callers joined', callers: 64, once: () => joined.accept(request()) },
-  { name: 'policy, one request a transaction', callers: connections, once: () => governedDirect.accept(request()) },
-  { name: 'policy, 64 callers joined', callers: 64, once: () => governed.accept(request()) },
   {
     name: 'sluice, 64 callers joined, with Idempotency-Key',
     callers: 64,
@@ -154,7 +136,6 @@ for (const { name, callers } of ways) {
 }
 
 await boss.stop({ graceful: false })
-await policies.stop()
 await queue.stop()
 await signals.stop()
 await raw.end()
