@@ -47,6 +47,8 @@ export interface StartOptions {
   /** Development principals: for embedded mode on loopback only. */
   readonly devTokens?: Readonly<Record<DevelopmentPrincipal, string>>
   readonly oneTimeCode?: string
+  /** The tenant of those who run the platform: what they set holds for every tenant. @default 'platform' */
+  readonly platformTenant?: string
   readonly operations?: readonly Operation[]
   /** YAML file of the policy, read again when it changes. Without one the last policy of the database holds. */
   readonly policyFile?: string
@@ -155,9 +157,10 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
 }
 
 function createIdentity(options: StartOptions, database: Database): Identity {
-  const { logger, devTokens: tokens, oneTimeCode } = options
-  if (!tokens) return createDatabaseIdentity({ database, logger })
-  return createDevelopmentIdentity({ database, logger, tokens, ...(oneTimeCode !== undefined && { oneTimeCode }) })
+  const { logger, devTokens: tokens, oneTimeCode, platformTenant = 'platform' } = options
+  const base = { database, logger, platformTenant }
+  if (!tokens) return createDatabaseIdentity(base)
+  return createDevelopmentIdentity({ ...base, tokens, ...(oneTimeCode !== undefined && { oneTimeCode }) })
 }
 
 function assemble(options: StartOptions) {

@@ -4,7 +4,11 @@ import { addConnectionOptions, connect, type ConnectionOptions } from './connect
 import { exitCodes, printJson, printLine, runCommand, type Terminal } from './output.ts'
 import { wholeNumber } from './submit.ts'
 
-interface LimitOptions extends ConnectionOptions {
+interface ReachOptions extends ConnectionOptions {
+  readonly platform?: boolean
+}
+
+interface LimitOptions extends ReachOptions {
   readonly maxRunning?: number
   readonly perMinute?: number
   readonly burst?: number
@@ -28,7 +32,7 @@ export function addQueuesCommand(program: Command, terminal: Terminal): void {
         for (const pause of found.pauses)
           printLine(
             terminal,
-            `${pause.operation ?? 'everything'} paused by ${pause.paused_by}${pause.reason ? `: ${pause.reason}` : ''}`,
+            `${pause.operation ?? 'everything'} paused${pause.platform ? ' for every tenant' : ''} by ${pause.paused_by}${pause.reason ? `: ${pause.reason}` : ''}`,
           )
         for (const limit of found.limits) printLine(terminal, limitText(limit))
         if (found.items.length === 0) printLine(terminal, 'Nothing waits and nothing runs.')
@@ -40,37 +44,47 @@ export function addQueuesCommand(program: Command, terminal: Terminal): void {
     queues
       .command('pause [operation]')
       .description('start nothing more of this operation (of any, without one); what runs goes on')
+      .option('--platform', everyTenant)
       .option('--reason <text>', 'shown to everybody who waits'),
-  ).action((operation: string | undefined, options: ConnectionOptions & { readonly reason?: string }) =>
+  ).action((operation: string | undefined, options: ReachOptions & { readonly reason?: string }) =>
     runCommand(terminal, options, async (signal) => {
       const pause = {
         ...(operation !== undefined && { operation }),
         ...(options.reason !== undefined && { reason: options.reason }),
       }
-      const found = await (await connect(options, terminal.env)).pauseQueue(pause, { signal })
+      const { platform } = options
+      const found = await (await connect(options, terminal.env)).pauseQueue(pause, { platform, signal })
       if (options.json === true) printJson(terminal, found)
       else printLine(terminal, `${operation ?? 'Everything'} is paused.`)
       return exitCodes.completed
     }),
   )
-  addConnectionOptions(queues.command('resume [operation]').description('let it start again')).action(
-    (operation: string | undefined, options: ConnectionOptions) =>
-      runCommand(terminal, options, async (signal) => {
-        const found = await (await connect(options, terminal.env)).resumeQueue(operation, { signal })
-        if (options.json === true) printJson(terminal, found)
-        else printLine(terminal, `${operation ?? 'Everything'} goes on.`)
-        return exitCodes.completed
-      }),
+  addConnectionOptions(
+    queues
+      .command('resume [operation]')
+      .description('let it start again')
+      .option('--platform', 'what is paused for every tenant'),
+  ).action((operation: string | undefined, options: ReachOptions) =>
+    runCommand(terminal, options, async (signal) => {
+      const { platform } = options
+      const found = await (await connect(options, terminal.env)).resumeQueue(operation, { platform, signal })
+      if (options.json === true) printJson(terminal, found)
+      else printLine(terminal, `${operation ?? 'Everything'} goes on.`)
+      return exitCodes.completed
+    }),
   )
   addLimitCommand(queues, terminal)
   addWorkersCommand(program, terminal)
 }
+
+const everyTenant = 'in every tenant, for the operators of the platform; without it, only in yours'
 
 function addLimitCommand(queues: Command, terminal: Terminal): void {
   addConnectionOptions(
     queues
       .command('limit <scope> <key>')
       .description('how many attempts run at once and start per minute, in a tenant, a cluster or an operation')
+      .option('--platform', everyTenant)
       .option('--max-running <n>', 'attempts at once', wholeNumber)
       .option('--per-minute <n>', 'starts per minute', wholeNumber)
       .option('--burst <n>', 'starts at once after a quiet time', wholeNumber)
@@ -79,7 +93,7 @@ function addLimitCommand(queues: Command, terminal: Terminal): void {
     runCommand(terminal, options, async (signal) => {
       const client = await connect(options, terminal.env)
       if (options.remove === true) {
-        await client.removeLimit(scope, key, { signal })
+        await client.removeLimit(scope, key, { platform: options.platform, signal })
         if (options.json !== true) printLine(terminal, `The ${scope} ${key} has no limit any more.`)
         return exitCodes.completed
       }
@@ -88,6 +102,7 @@ function addLimitCommand(queues: Command, terminal: Terminal): void {
         max_running: maxRunning ?? null,
         per_minute: perMinute ?? null,
         ...(burst !== undefined && { burst }),
+        platform: options.platform,
         signal,
       })
       if (options.json === true) printJson(terminal, limit)
@@ -115,10 +130,10 @@ function addWorkersCommand(program: Command, terminal: Terminal): void {
   )
 }
 
-function limitText({ scope, key, max_running, per_minute, burst }: Limit): string {
+function limitText({ platform, scope, key, max_running, per_minute, burst }: Limit): string {
   const parts = [
     ...(max_running === null ? [] : [`${max_running} at once`]),
     ...(per_minute === null ? [] : [`${per_minute} per minute (burst ${burst})`]),
   ]
-  return `limit of ${scope} ${key}: ${parts.join(', ')}`
+  return `limit of ${scope} ${key}${platform ? ', set by the platform' : ''}: ${parts.join(', ')}`
 }

@@ -20,6 +20,7 @@ export interface SluiceOptions {
   readonly databaseUrl: string
   readonly poolMax: number
   readonly slots: number
+  readonly platformTenant: string
   readonly policyFile?: string
   readonly secretKey?: Buffer
   readonly mail?: { readonly url: string; readonly from?: string }
@@ -92,7 +93,7 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
   const develops = options.databaseUrl === undefined && options.loopback && serves
   const devTokens = develops ? await keepDevelopmentTokens(options.dataDir) : undefined
   const oneTimeCode = develops ? randomBytes(32).toString('base64url') : undefined
-  const { role, host, port, poolMax, slots, dataDir } = options
+  const { role, host, port, poolMax, slots, dataDir, platformTenant } = options
   const embedded = options.databaseUrl === undefined
   const secretKey = await findSecretKey({ dataDir, embedded }, process.env['SLUICE_SECRET_KEY'])
   const sluice = await parts
@@ -103,6 +104,7 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       poolMax,
       slots,
       dataDir,
+      platformTenant,
       ...(options.policyFile !== undefined && { policyFile: options.policyFile }),
       ...(secretKey !== undefined && { secretKey }),
       ...(options.mail !== undefined && { mail: options.mail }),

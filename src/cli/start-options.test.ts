@@ -29,11 +29,16 @@ describe('what start does without being told', () => {
       kubeconfig: undefined,
       poolMax: 20,
       slots: 10,
+      platformTenant: 'default',
     })
   })
 
   test('a database of its own admits a bigger pool', () => {
-    expect(parseStartOptions({}, { DATABASE_URL: databaseUrl })).toMatchObject({ databaseUrl, poolMax: 50 })
+    expect(parseStartOptions({}, { DATABASE_URL: databaseUrl })).toMatchObject({
+      databaseUrl,
+      poolMax: 50,
+      platformTenant: 'platform',
+    })
   })
 
   test('an empty variable is none', () => {
@@ -103,6 +108,7 @@ describe('a mistake is one sentence', () => {
       /^--slots must be .* 1 and 10, not "11": a worker process runs/,
     ],
     ['no slot', { slots: '0' }, {}, /^--slots must be/],
+    ['platform tenant that is none', {}, { SLUICE_PLATFORM_TENANT: 'A B' }, /^SLUICE_PLATFORM_TENANT must be a tenant/],
     ['another database', {}, { DATABASE_URL: 'mysql://x/y' }, /^DATABASE_URL must look like postgres:/],
   ])('%s', (_name, flags, env, message) => {
     expect(() => parseStartOptions(flags, env)).toThrow(UsageError)

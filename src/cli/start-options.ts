@@ -35,6 +35,8 @@ export interface StartOptions {
   readonly policyFile?: string
   /** The server that takes e-mail. */
   readonly mail?: { readonly url: string; readonly from?: string }
+  /** The tenant of those who run the platform. */
+  readonly platformTenant: string
   /** Whether only this machine can reach the API. */
   readonly loopback: boolean
 }
@@ -66,6 +68,7 @@ export function parseStartOptions(flags: StartFlags, env: NodeJS.ProcessEnv): St
     kubeconfig: parseKubeconfig(flags, env['KUBECONFIG']),
     poolMax: parsePoolMax(flags.poolMax, databaseUrl === undefined),
     slots: parseSlots(flags.slots),
+    platformTenant: parsePlatformTenant(env['SLUICE_PLATFORM_TENANT'], databaseUrl),
     ...parseMail(env['SLUICE_SMTP_URL'], env['SLUICE_MAIL_FROM']),
     ...parsePolicyFile(flags.policy ?? env['SLUICE_POLICY']),
   }
@@ -153,6 +156,15 @@ function parseMail(url: string | undefined, from: string | undefined): Pick<Star
   if (protocol !== 'smtp:' && protocol !== 'smtps:')
     fail('SLUICE_SMTP_URL must look like smtp://user:password@host:587.')
   return { mail: { url, ...(from !== undefined && from !== '' && { from }) } }
+}
+
+/** With the embedded PostgreSQL one person has the machine, and the one tenant there, to themselves. */
+function parsePlatformTenant(value: string | undefined, databaseUrl: string | undefined): string {
+  if (value === undefined || value === '') return databaseUrl === undefined ? 'default' : 'platform'
+  if (/^[a-z0-9][a-z0-9-]{0,62}$/.test(value)) return value
+  throw new UsageError(
+    `SLUICE_PLATFORM_TENANT must be a tenant (lower-case letters, digits and hyphens), not "${value}".`,
+  )
 }
 
 function parsePolicyFile(path: string | undefined): Pick<StartOptions, 'policyFile'> {

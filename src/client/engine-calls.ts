@@ -28,6 +28,11 @@ interface ManyOptions extends CallOptions {
   readonly dryRun?: boolean | undefined
 }
 
+interface ReachOptions extends CallOptions {
+  /** In every tenant; for the operators of the platform. @default only in the caller's tenant */
+  readonly platform?: boolean | undefined
+}
+
 /** What a program may ask about many tasks, the queue, its workers and its schedules. Errors as in `SluiceClient`. */
 export interface EngineCalls {
   /** Asks for a change that failed again, as a new task. */
@@ -50,10 +55,10 @@ export interface EngineCalls {
   replayDeadLetters(filter?: BulkFilter, options?: ManyOptions): Promise<BulkActionAnswer>
   queues(options?: CallOptions): Promise<Queues>
   /** Lets nothing of this operation start (of any, without one). */
-  pauseQueue(pause: { readonly operation?: string; readonly reason?: string }, options?: CallOptions): Promise<Queues>
-  resumeQueue(operation?: string, options?: CallOptions): Promise<Queues>
-  setLimit(scope: Limit['scope'], key: string, limit: LimitRequest & CallOptions): Promise<Limit>
-  removeLimit(scope: Limit['scope'], key: string, options?: CallOptions): Promise<void>
+  pauseQueue(pause: { readonly operation?: string; readonly reason?: string }, options?: ReachOptions): Promise<Queues>
+  resumeQueue(operation?: string, options?: ReachOptions): Promise<Queues>
+  setLimit(scope: Limit['scope'], key: string, limit: LimitRequest & ReachOptions): Promise<Limit>
+  removeLimit(scope: Limit['scope'], key: string, options?: ReachOptions): Promise<void>
   workers(options?: CallOptions): Promise<Worker[]>
   schedules(options?: CallOptions): Promise<Schedule[]>
   createSchedule(schedule: ScheduleRequest, options?: CallOptions): Promise<Schedule>
@@ -68,6 +73,7 @@ export function createEngineCalls(exchange: Exchange): EngineCalls {
   const post = <Schema extends z.ZodType>(schema: Schema, path: string, call: { body?: unknown } & CallOptions = {}) =>
     exchange.request(schema, { method: 'POST', path, ...call })
   const at = (...parts: readonly string[]) => `/${parts.map(encodeURIComponent).join('/')}`
+  const reach = (platform: boolean | undefined) => (platform === true ? '/platform' : '')
   return {
     retryTask: (taskId, { signal } = {}) => post(acceptedSchema, at('tasks', taskId, 'retry'), { signal }),
     submitBatch: (body, { signal } = {}) => post(batchSchema, '/tasks/bulk', { body, signal }),
@@ -86,12 +92,17 @@ export function createEngineCalls(exchange: Exchange): EngineCalls {
     replayDeadLetters: (filter, { dryRun, signal } = {}) =>
       post(bulkActionAnswerSchema, '/dead-letters/replay', { body: { filter, dry_run: dryRun }, signal }),
     queues: ({ signal } = {}) => exchange.request(queuesSchema, { path: '/queues', signal }),
-    pauseQueue: (body, { signal } = {}) => post(queuesSchema, '/queues/pause', { body, signal }),
-    resumeQueue: (operation, { signal } = {}) => post(queuesSchema, '/queues/resume', { body: { operation }, signal }),
-    setLimit: (scope, key, { signal, ...body }) =>
-      exchange.request(limitSchema, { method: 'PUT', path: at('limits', scope, key), body, signal }),
-    removeLimit: async (scope, key, { signal } = {}) => {
-      await exchange.request(z.unknown(), { method: 'DELETE', path: at('limits', scope, key), signal })
+    pauseQueue: (body, { platform, signal } = {}) =>
+      post(queuesSchema, `${reach(platform)}/queues/pause`, { body, signal }),
+    resumeQueue: (operation, { platform, signal } = {}) =>
+      post(queuesSchema, `${reach(platform)}/queues/resume`, { body: { operation }, signal }),
+    setLimit: (scope, key, { platform, signal, ...body }) => {
+      const path = reach(platform) + at('limits', scope, key)
+      return exchange.request(limitSchema, { method: 'PUT', path, body, signal })
+    },
+    removeLimit: async (scope, key, { platform, signal } = {}) => {
+      const path = reach(platform) + at('limits', scope, key)
+      await exchange.request(z.unknown(), { method: 'DELETE', path, signal })
     },
     workers: async ({ signal } = {}) => (await exchange.request(workerPageSchema, { path: '/workers', signal })).items,
     schedules: async ({ signal } = {}) =>

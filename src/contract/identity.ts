@@ -7,7 +7,8 @@ export type Role = z.infer<typeof roleSchema>
 
 /**
  * What a route asks of its caller. `self` is everybody's who is known: who am I, my session.
- * `tasks.cancel` reaches the tasks that one asked for; `tasks.operate` reaches everybody's.
+ * `tasks.cancel` and `schedules.write` reach what one asked for oneself; `tasks.operate` and `schedules.operate` reach
+ * everybody's. `platform.operate` reaches every tenant: who has it acts in the platform's tenant.
  */
 export const permissions = [
   'self',
@@ -24,6 +25,7 @@ export const permissions = [
   'notifications.write',
   'schedules.read',
   'schedules.write',
+  'schedules.operate',
   'queues.read',
   'queues.operate',
   'webhooks.read',
@@ -33,6 +35,7 @@ export const permissions = [
   'tokens.write',
   'roles.read',
   'roles.write',
+  'platform.operate',
 ] as const
 export const permissionSchema = z.enum(permissions)
 export type Permission = z.infer<typeof permissionSchema>

@@ -13,14 +13,18 @@ const queueSchema = z.object({
   paused: z.boolean(),
 })
 
+const platform = z.boolean().describe('Set by the platform, for every tenant; else by the tenant, for itself')
+
 const pauseSchema = z.object({
-  operation: z.string().nullable().describe('null: every operation of the tenant'),
+  platform,
+  operation: z.string().nullable().describe('null: every operation'),
   paused_by: z.string(),
   reason: z.string().nullable(),
   paused_at: z.string(),
 })
 
 export const limitSchema = z.object({
+  platform,
   scope: z.enum(['tenant', 'cluster', 'operation']),
   key: z.string(),
   max_running: z.number().int().nullable(),
@@ -39,7 +43,7 @@ export const queuesSchema = z.object({
 export type Queues = z.infer<typeof queuesSchema>
 
 export const pauseRequestSchema = z.strictObject({
-  operation: z.string().optional().describe('Without it: every operation of the tenant'),
+  operation: z.string().optional().describe('Without it: every operation'),
   reason: z.string().max(500).optional(),
 })
 

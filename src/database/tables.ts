@@ -145,7 +145,9 @@ export interface PausesTable {
   paused_at: Generated<Date>
 }
 
+/** An empty `tenant_id` stands for the platform: the limit counts every tenant's tasks. */
 export interface LimitsTable {
+  tenant_id: string
   scope: 'tenant' | 'cluster' | 'operation'
   key: string
   max_running: number | null
@@ -154,6 +156,7 @@ export interface LimitsTable {
   tokens: Generated<number>
   refilled_at: Generated<Date>
   set_by: string
+  hold_key: ColumnType<string, never, never>
 }
 
 export interface ClusterHealthTable {

@@ -53,10 +53,11 @@ export async function authenticate(identity: Identity, request: FastifyRequest):
 
 /** The principal in one of its tenants. */
 export function callerIn(known: Known, tenant: string): Caller {
-  const roles = known.grants.filter((grant) => grant.tenant === tenant).map(({ role }) => role)
+  const grants = known.grants.filter((grant) => grant.tenant === tenant)
+  const roles = [...new Set(grants.map(({ role }) => role))]
   // Who is known has a grant.
   const tenants = tenantsOf(known) as [string, ...string[]]
-  return { principal: { name: known.name, tenants, roles }, tenant, permissions: permissionsOf(roles, known.scopes) }
+  return { principal: { name: known.name, tenants, roles }, tenant, permissions: permissionsOf(grants, known.scopes) }
 }
 
 function tenantsOf(known: Known): string[] {

@@ -20,6 +20,8 @@ export interface DatabaseIdentityOptions {
   readonly logger: Logger
   /** Principals that no table holds. @default none */
   readonly development?: DevelopmentPrincipals
+  /** The tenant of those who run the platform: its operators and admins may do what concerns every tenant. @default none */
+  readonly platformTenant?: string
   /** Milliseconds for which an answer may be given again without a look at the database. @default 2_000 */
   readonly cacheMs?: number
 }
@@ -60,7 +62,7 @@ export function createDatabaseIdentity(options: DatabaseIdentityOptions): Identi
     found.catch(() => recent.delete(key))
     return found
   }
-  const reader = createReader(development)
+  const reader = createReader(options)
 
   const bearer = async (token: string): Promise<Known | undefined> => {
     const name = development?.nameOf(token)
@@ -150,11 +152,11 @@ export function createDatabaseIdentity(options: DatabaseIdentityOptions): Identi
 }
 
 /** What the tables say about each kind of credential. */
-function createReader(development: DevelopmentPrincipals | undefined) {
-  const grants = async (tx: Transaction, name: string): Promise<Grant[]> => [
-    ...(development?.grantsOf(name) ?? []),
-    ...(await selectGrants(tx, name)),
-  ]
+function createReader({ development, platformTenant }: DatabaseIdentityOptions) {
+  const grants = async (tx: Transaction, name: string): Promise<Grant[]> => {
+    const held = [...(development?.grantsOf(name) ?? []), ...(await selectGrants(tx, name))]
+    return held.map((grant) => (grant.tenant === platformTenant ? { ...grant, platform: true } : grant))
+  }
   const known = (found: Known): Known | undefined => (found.grants.length > 0 ? found : undefined)
 
   const token = async (tx: Transaction, by: Parameters<typeof selectLiveToken>[1]): Promise<Known | undefined> => {

@@ -13,6 +13,7 @@ export interface DevelopmentIdentityOptions {
   readonly tokens: Readonly<Record<DevelopmentPrincipal, string>>
   /** The code in the link that `sluice start` prints: opens the console as `requester`, once. */
   readonly oneTimeCode?: string
+  readonly platformTenant?: string
 }
 
 /**
@@ -20,12 +21,13 @@ export interface DevelopmentIdentityOptions {
  * on loopback only. Their tokens are in a file; their sessions are in the database like everybody's.
  */
 export function createDevelopmentIdentity(options: DevelopmentIdentityOptions): Identity {
-  const { database, logger, tokens, oneTimeCode } = options
+  const { database, logger, tokens, oneTimeCode, platformTenant } = options
   // Looked up by hash: how long a look-up takes says nothing about the token.
   const byToken = new Map(developmentPrincipals.map((name) => [sha256(tokens[name]), name]))
   return createDatabaseIdentity({
     database,
     logger,
+    ...(platformTenant !== undefined && { platformTenant }),
     development: {
       nameOf: (token) => byToken.get(sha256(token)),
       grantsOf: (name) => {

@@ -1,4 +1,5 @@
 import { type Permission, permissions, type Role } from '../contract/identity.ts'
+import type { Grant } from './principal.ts'
 
 const reading = [
   'self',
@@ -26,14 +27,29 @@ const requesting = [
 const rolePermissions: Readonly<Record<Role, readonly Permission[]>> = {
   viewer: reading,
   requester: requesting,
-  operator: [...requesting, 'tasks.operate', 'queues.operate'],
+  operator: [...requesting, 'tasks.operate', 'schedules.operate', 'queues.operate'],
   approver: [...requesting, 'approvals.decide'],
-  admin: permissions,
+  admin: permissions.filter((permission) => permission !== 'platform.operate'),
 }
 
-/** What the roles allow, narrowed to a token's scopes. `self` belongs to every scope. */
-export function permissionsOf(roles: readonly Role[], scopes?: readonly string[]): ReadonlySet<Permission> {
-  const allowed = roles.flatMap((role) => rolePermissions[role])
+/** What the same roles allow besides in the tenant of those who run the platform. */
+const platformPermissions: Readonly<Record<Role, readonly Permission[]>> = {
+  viewer: [],
+  requester: [],
+  operator: ['platform.operate'],
+  approver: [],
+  admin: ['platform.operate'],
+}
+
+/** What the grants of one tenant allow, narrowed to a token's scopes. `self` belongs to every scope. */
+export function permissionsOf(
+  grants: readonly Pick<Grant, 'role' | 'platform'>[],
+  scopes?: readonly string[],
+): ReadonlySet<Permission> {
+  const allowed = grants.flatMap(({ role, platform }) => [
+    ...rolePermissions[role],
+    ...(platform === true ? platformPermissions[role] : []),
+  ])
   return new Set(
     scopes ? allowed.filter((permission) => permission === 'self' || scopes.includes(permission)) : allowed,
   )

@@ -25,6 +25,8 @@ export interface Known {
 export interface Grant {
   readonly tenant: string
   readonly role: Role
+  /** Whether the tenant is that of those who run the platform. @default false */
+  readonly platform?: boolean
 }
 
 export type Source =

@@ -30,6 +30,7 @@ afterEach(async () => {
 afterAll(() => core.stop())
 
 const scope = (tenant = 'default') => ({ database: core.database, tenant, actor: 'admin' })
+const platform = () => ({ ...scope('platform'), platform: true })
 const work = async (operation: Operation, slots = 10) => {
   const worker = await startWorker(core, [operation], { slots })
   stops.push(() => worker.stop(0))
@@ -97,6 +98,49 @@ describe('limits are in the database, and hold across processes', () => {
     for (const taskId of taskIds)
       expect(await reached(core, taskId)).toMatchObject({ status: 'COMPLETED', attempt: 1, handed_back: 0 })
     expect(gated.most).toBe(2)
+  })
+
+  test('a tenant’s own limit counts, and holds back, nobody else’s tasks', async () => {
+    const gated = gate()
+    const operation = testOperation({ perform: gated.perform })
+    const own = { scope: 'operation', key: operation.type } as const
+    await setLimit(scope('small'), { ...own, maxRunning: 1, perMinute: null, burst: 1 })
+    stops.push(async () => void (await removeLimit(scope('small'), own)))
+    await work(operation)
+    for (let i = 0; i < 3; i++) await accept(core, operation, { tenant: 'big' })
+    await until(() => gated.now === 3)
+    const first = await accept(core, operation, { tenant: 'small' })
+    await until(() => gated.now === 4)
+    const second = await accept(core, operation, { tenant: 'small' })
+    await until(async () => (await why(second))?.includes('which is its limit') === true)
+    expect(await why(second)).toBe(
+      `The operation ${operation.type} runs 1 tasks at once, which is its limit: it starts when one of them ends.`,
+    )
+    await accept(core, operation, { tenant: 'big' })
+    await until(() => gated.now === 5)
+    while (gated.pass()) await Promise.resolve()
+    expect(await reached(core, first)).toMatchObject({ status: 'COMPLETED' })
+    await until(() => gated.pass())
+    expect(await reached(core, second)).toMatchObject({ status: 'COMPLETED', attempt: 1 })
+  })
+
+  test('the platform’s limit counts every tenant’s tasks, and a tenant’s own does not loosen it', async () => {
+    const gated = gate()
+    const operation = testOperation({ perform: gated.perform })
+    const limit = { scope: 'operation', key: operation.type } as const
+    await setLimit(platform(), { ...limit, maxRunning: 2, perMinute: null, burst: 1 })
+    await setLimit(scope('big'), { ...limit, maxRunning: 100, perMinute: null, burst: 1 })
+    await work(operation)
+    const tasks: string[] = []
+    for (const tenant of ['big', 'small', 'big', 'small']) tasks.push(await accept(core, operation, { tenant }))
+    await until(async () => (await Promise.all(tasks.map(why))).filter((text) => text !== null).length === 2)
+    // Not the platform's to take away, for a tenant.
+    expect(await removeLimit(scope('big'), limit)).toBe(true)
+    expect(await removeLimit(scope('big'), limit)).toBe(false)
+    for (let ended = 0; ended < 4; ended++) await until(() => gated.pass())
+    for (const task of tasks) expect(await reached(core, task)).toMatchObject({ status: 'COMPLETED' })
+    expect(gated.most).toBe(2)
+    expect(await removeLimit(platform(), limit)).toBe(true)
   })
 
   test('a rate limit starts so many per minute, in order', async () => {
@@ -208,6 +252,29 @@ describe('pause and resume', () => {
     expect(await reached(core, theirs)).toMatchObject({ status: 'COMPLETED' })
     await resumeQueue(scope(), operation.type)
     expect(await reached(core, taskId, { timeoutMs: 5_000 })).toMatchObject({ status: 'COMPLETED', attempt: 1 })
+  })
+
+  test('the platform’s pause holds every tenant, and no tenant takes it away', async () => {
+    const operation = testOperation({ perform: async () => completed({}) })
+    await pauseQueue(platform(), { operation: operation.type })
+    await work(operation)
+    const tasks = [await accept(core, operation), await accept(core, operation, { tenant: 'other' })]
+    await until(
+      async () =>
+        (await core.database.pool.query(`select from sluice.holds where task_id = any($1)`, [tasks])).rowCount === 2,
+    )
+    expect(await resumeQueue(scope('other'), operation.type)).toBe(false)
+    expect(await resumeQueue(platform(), operation.type)).toBe(true)
+    for (const task of tasks) expect(await reached(core, task)).toMatchObject({ status: 'COMPLETED' })
+    const { rows } = await core.database.pool.query(
+      `select tenant_id, type, payload->'platform' as platform from sluice.domain_events
+       where task_id is null and payload->>'operation' = $1 order by seq`,
+      [operation.type],
+    )
+    expect(rows).toEqual([
+      { tenant_id: 'platform', type: 'queue.paused', platform: true },
+      { tenant_id: 'platform', type: 'queue.resumed', platform: true },
+    ])
   })
 
   test('a held task can be cancelled', async () => {

@@ -1,5 +1,5 @@
-import { type Selectable, sql } from 'kysely'
-import type { Limit, Queues } from '../contract/queue.ts'
+import { type Insertable, type Selectable, sql } from 'kysely'
+import type { Queues } from '../contract/queue.ts'
 import type { Transaction } from '../database/database.ts'
 import type { LimitsTable, PausesTable } from '../database/tables.ts'
 
@@ -15,8 +15,14 @@ export function selectPauses(tx: Transaction, tenant: string): Promise<Selectabl
   return tx.selectFrom('pauses').selectAll().where('tenant_id', 'in', ['', tenant]).execute()
 }
 
+/** The tenant's own, and those of the platform that concern it. */
 export function selectLimits(tx: Transaction): Promise<Selectable<LimitsTable>[]> {
-  return tx.selectFrom('limits').selectAll().orderBy('scope').orderBy('key').execute()
+  return tx.selectFrom('limits').selectAll().orderBy('scope').orderBy('key').orderBy('tenant_id').execute()
+}
+
+/** Binds the rest of the transaction to a tenant: what the platform does is told in the platform's own log. */
+export async function bindToTenant(tx: Transaction, tenant: string): Promise<void> {
+  await sql`select set_config('sluice.tenant', ${tenant}, true)`.execute(tx)
 }
 
 export async function upsertPause(tx: Transaction, pause: Omit<Selectable<PausesTable>, 'paused_at'>): Promise<void> {
@@ -38,19 +44,28 @@ export async function deletePause(tx: Transaction, tenant: string, operation: st
 }
 
 /** A limit that is set anew begins with its whole burst. */
-export function upsertLimit(tx: Transaction, limit: Limit): Promise<Selectable<LimitsTable>> {
-  const { scope, key, ...fields } = limit
+export function upsertLimit(
+  tx: Transaction,
+  limit: Omit<Insertable<LimitsTable>, 'tokens' | 'refilled_at'>,
+): Promise<Selectable<LimitsTable>> {
+  const { tenant_id, scope, key, ...fields } = limit
   return tx
     .insertInto('limits')
-    .values({ scope, key, ...fields, tokens: limit.burst })
-    .onConflict((conflict) => conflict.columns(['scope', 'key']).doUpdateSet({ ...fields, tokens: limit.burst }))
+    .values({ tenant_id, scope, key, ...fields, tokens: limit.burst })
+    .onConflict((conflict) =>
+      conflict.columns(['tenant_id', 'scope', 'key']).doUpdateSet({ ...fields, tokens: limit.burst }),
+    )
     .returningAll()
     .executeTakeFirstOrThrow()
 }
 
-export async function deleteLimit(tx: Transaction, limit: Pick<Limit, 'scope' | 'key'>): Promise<boolean> {
+export async function deleteLimit(
+  tx: Transaction,
+  limit: Pick<Selectable<LimitsTable>, 'tenant_id' | 'scope' | 'key'>,
+): Promise<boolean> {
   const { numDeletedRows } = await tx
     .deleteFrom('limits')
+    .where('tenant_id', '=', limit.tenant_id)
     .where('scope', '=', limit.scope)
     .where('key', '=', limit.key)
     .executeTakeFirst()

@@ -1,9 +1,10 @@
 import type { Selectable } from 'kysely'
 import type { Limit, Queues, Worker } from '../contract/queue.ts'
 import type { Database, Transaction } from '../database/database.ts'
-import type { PausesTable, WorkersTable } from '../database/tables.ts'
+import type { LimitsTable, PausesTable, WorkersTable } from '../database/tables.ts'
 import { appendEvent } from './append-event.sql.ts'
 import {
+  bindToTenant,
   deleteLimit,
   deletePause,
   selectDepths,
@@ -18,6 +19,8 @@ export interface QueueScope {
   readonly database: Database
   readonly tenant: string
   readonly actor: string
+  /** For every tenant: what is set so is seen by all, and changed by the platform alone. @default for the tenant itself */
+  readonly platform?: boolean
 }
 
 const inTenant = <T>(
@@ -37,30 +40,41 @@ export function readQueues(database: Database, tenant: string): Promise<Queues> 
         paused: pauses.some(({ operation }) => operation === '' || operation === row.operation),
       })),
       pauses: pauses.map(toPause),
-      // A tenant's limit is that tenant's business.
-      limits: limits.filter(({ scope, key }) => scope !== 'tenant' || key === tenant).map(toLimit),
+      limits: limits.map(toLimit),
       next_page_token: null,
     }
   })
 }
 
-/** No attempt of the operation (of any, without one) starts in the tenant from now on; what runs goes on. */
+/**
+ * Changes what is set for the tenant, or for every tenant, and tells it in the log. Without a tenant a transaction of the
+ * API writes what is the platform's, and nothing else.
+ */
+const change = <T>(scope: QueueScope, work: (tx: Transaction, setFor: string) => Promise<T>): Promise<T> =>
+  scope.platform === true
+    ? scope.database.transaction({ role: 'sluice_api' }, (tx) => work(tx, ''))
+    : inTenant(scope, (tx) => work(tx, scope.tenant))
+
+/** No attempt of the operation (of any, without one) starts from now on; what runs goes on. */
 export function pauseQueue(
   scope: QueueScope,
   pause: { readonly operation?: string | undefined; readonly reason?: string | undefined },
 ): Promise<void> {
-  return inTenant(scope, async (tx) => {
+  return change(scope, async (tx, setFor) => {
     const reason = pause.reason ?? null
-    await upsertPause(tx, { tenant_id: scope.tenant, operation: pause.operation ?? '', paused_by: scope.actor, reason })
-    await note(tx, scope, { type: 'queue.paused', data: { operation: pause.operation ?? null, reason } })
+    await upsertPause(tx, { tenant_id: setFor, operation: pause.operation ?? '', paused_by: scope.actor, reason })
+    await note(tx, scope, {
+      type: 'queue.paused',
+      data: { ...where(scope), operation: pause.operation ?? null, reason },
+    })
   })
 }
 
 /** Takes a pause away. Held jobs start within a second. False when there was none. */
 export function resumeQueue(scope: QueueScope, operation: string | undefined): Promise<boolean> {
-  return inTenant(scope, async (tx) => {
-    if (!(await deletePause(tx, scope.tenant, operation ?? ''))) return false
-    await note(tx, scope, { type: 'queue.resumed', data: { operation: operation ?? null } })
+  return change(scope, async (tx, setFor) => {
+    if (!(await deletePause(tx, setFor, operation ?? ''))) return false
+    await note(tx, scope, { type: 'queue.resumed', data: { ...where(scope), operation: operation ?? null } })
     return true
   })
 }
@@ -73,10 +87,11 @@ export interface NewLimit {
   readonly burst: number
 }
 
-/** Holds from the next start on; what runs goes on. */
+/** Holds from the next start on; what runs goes on. A tenant's own limit counts that tenant's tasks only. */
 export function setLimit(scope: QueueScope, limit: NewLimit): Promise<Limit> {
-  return inTenant(scope, async (tx) => {
+  return change(scope, async (tx, setFor) => {
     const row = await upsertLimit(tx, {
+      tenant_id: setFor,
       scope: limit.scope,
       key: limit.key,
       max_running: limit.maxRunning,
@@ -91,12 +106,14 @@ export function setLimit(scope: QueueScope, limit: NewLimit): Promise<Limit> {
 
 /** False when there was none. */
 export function removeLimit(scope: QueueScope, limit: Pick<NewLimit, 'scope' | 'key'>): Promise<boolean> {
-  return inTenant(scope, async (tx) => {
-    if (!(await deleteLimit(tx, limit))) return false
-    await note(tx, scope, { type: 'limit.removed', data: { scope: limit.scope, key: limit.key } })
+  return change(scope, async (tx, setFor) => {
+    if (!(await deleteLimit(tx, { tenant_id: setFor, scope: limit.scope, key: limit.key }))) return false
+    await note(tx, scope, { type: 'limit.removed', data: { ...where(scope), scope: limit.scope, key: limit.key } })
     return true
   })
 }
+
+const where = (scope: QueueScope) => ({ platform: scope.platform === true })
 
 /** Every process that takes jobs, and those that stopped answering within the last hour. */
 export function listWorkers(database: Database, tenant: string): Promise<Worker[]> {
@@ -105,6 +122,7 @@ export function listWorkers(database: Database, tenant: string): Promise<Worker[
 
 function toPause(row: Selectable<PausesTable>): Queues['pauses'][number] {
   return {
+    platform: row.tenant_id === '',
     operation: row.operation === '' ? null : row.operation,
     paused_by: row.paused_by,
     reason: row.reason,
@@ -112,8 +130,8 @@ function toPause(row: Selectable<PausesTable>): Queues['pauses'][number] {
   }
 }
 
-function toLimit({ scope, key, max_running, per_minute, burst, set_by }: Limit): Limit {
-  return { scope, key, max_running, per_minute, burst, set_by }
+function toLimit({ tenant_id, scope, key, max_running, per_minute, burst, set_by }: Selectable<LimitsTable>): Limit {
+  return { platform: tenant_id === '', scope, key, max_running, per_minute, burst, set_by }
 }
 
 function toWorker(row: Selectable<WorkersTable> & { readonly alive: boolean }): Worker {
@@ -121,10 +139,11 @@ function toWorker(row: Selectable<WorkersTable> & { readonly alive: boolean }): 
   return { ...worker, started_at: started_at.toISOString(), heartbeat_at: heartbeat_at.toISOString() }
 }
 
-function note(
+async function note(
   tx: Transaction,
   scope: QueueScope,
   event: { type: string; data: Record<string, unknown> },
 ): Promise<void> {
+  if (scope.platform === true) await bindToTenant(tx, scope.tenant)
   return appendEvent(tx, { taskId: null, actor: scope.actor, ...event })
 }

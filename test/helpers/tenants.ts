@@ -8,8 +8,11 @@ import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
 import { noop } from './core.ts'
 import { createTestDatabase } from './test-database.ts'
 
-/** Who asks: a person with one role in `acme`, an admin of the tenant `other`, or somebody whose token has ended. */
-export const askers = [...roles, 'other', 'revoked', 'expired'] as const
+/**
+ * Who asks: a person with one role in `acme`, an admin of the tenant `other`, one of the platform's, or somebody whose
+ * token has ended.
+ */
+export const askers = [...roles, 'other', 'platform', 'revoked', 'expired'] as const
 export type Asker = (typeof askers)[number]
 
 export interface Tenants {
@@ -29,7 +32,7 @@ export async function startTenants(options: { readonly requestLimits?: RequestLi
   const tokenIds: Partial<Record<Asker, string>> = {}
   const actor = 'founder'
   for (const asker of askers) {
-    const tenant = asker === 'other' ? 'other' : 'acme'
+    const tenant = asker === 'other' || asker === 'platform' ? asker : 'acme'
     const role = roles.find((name) => name === asker) ?? 'admin'
     await grantRole(database, { tenant, principal: asker, role, actor })
     const lifetimeMs = asker === 'expired' ? -1_000 : undefined

@@ -23,7 +23,10 @@ const allowed: Readonly<Record<string, readonly Role[]>> = {
   'tokens.read': ['requester', 'operator', 'approver', 'admin'],
   'tokens.write': ['requester', 'operator', 'approver', 'admin'],
   'tasks.operate': ['operator', 'admin'],
+  'schedules.operate': ['operator', 'admin'],
   'queues.operate': ['operator', 'admin'],
+  // Of the platform's tenant only.
+  'platform.operate': [],
   'approvals.decide': ['approver', 'admin'],
   'webhooks.read': ['admin'],
   'webhooks.write': ['admin'],
@@ -39,6 +42,7 @@ const askers = [
   'approver',
   'admin',
   'other',
+  'platform',
   'revoked',
   'expired',
 ] as const
@@ -101,8 +105,9 @@ function verdict({ status, ...answer }: Answer): string {
 function expected(asker: Asker, permission: string): string {
   if (permission === 'public') return 'let in'
   if (asker === 'nobody' || asker === 'revoked' || asker === 'expired') return 'unknown'
+  if (permission === 'platform.operate') return asker === 'platform' ? 'let in' : 'forbidden'
   // An admin, in a tenant of its own.
-  const role = asker === 'other' ? 'admin' : asker
+  const role = asker === 'other' || asker === 'platform' ? 'admin' : asker
   return allowed[permission]?.includes(role) === true ? 'let in' : 'forbidden'
 }
 

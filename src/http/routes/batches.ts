@@ -96,10 +96,9 @@ export function batchRoutes(app: App, services: Services): void {
   )
 }
 
-function mayActOn({ principal }: Caller, batch: BatchRow): void {
-  if (batch.requested_by === principal.name || ['operator', 'admin'].some((role) => principal.roles.includes(role)))
-    return
+function mayActOn({ principal, permissions }: Caller, batch: BatchRow): void {
+  if (batch.requested_by === principal.name || permissions.has('tasks.operate')) return
   throw new HttpProblem('forbidden', {
-    detail: `Only ${batch.requested_by}, who asked for the batch, or an admin may do this.`,
+    detail: `Only ${batch.requested_by}, who asked for the batch, or who has the permission tasks.operate may do this.`,
   })
 }

@@ -71,13 +71,13 @@ export function bulkRoutes(app: App, services: Services): void {
   )
 }
 
-/** As who an action on many acts: an admin on every task of the tenant, anybody else on their own. */
-export function actorOf({ principal, tenant }: Caller) {
+/** As who an action on many acts: who operates on every task of the tenant, anybody else on their own. */
+export function actorOf({ principal, tenant, permissions }: Caller) {
   return {
     tenant,
     actor: principal.name,
     roles: principal.roles,
-    ...(!['operator', 'admin'].some((role) => principal.roles.includes(role)) && { onlyOf: principal.name }),
+    ...(!permissions.has('tasks.operate') && { onlyOf: principal.name }),
   }
 }
 

@@ -6,14 +6,25 @@ import {
   queuesSchema,
   workerPageSchema,
 } from '../../contract/queue.ts'
-import { listWorkers, pauseQueue, readQueues, removeLimit, resumeQueue, setLimit } from '../../tasks/queues.ts'
+import {
+  listWorkers,
+  pauseQueue,
+  type QueueScope,
+  readQueues,
+  removeLimit,
+  resumeQueue,
+  setLimit,
+} from '../../tasks/queues.ts'
 import type { App } from '../app.ts'
 import type { Caller } from '../../identity/principal.ts'
 import { callerOf } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
 
-const limitParams = z.object({ scope: z.enum(['tenant', 'cluster', 'operation']), key: z.string() })
+const limitParams = z.object({
+  scope: z.enum(['tenant', 'cluster', 'operation']),
+  key: z.string().regex(/^[^/]{1,255}$/, 'is 1 to 255 characters, and no slash'),
+})
 
 /** What waits and runs, pauses and limits; and who works on it. */
 export function queueRoutes(app: App, services: Services): void {
@@ -37,30 +48,57 @@ export function queueRoutes(app: App, services: Services): void {
       next_page_token: null,
     }),
   )
+  for (const reach of [ownReach, platformReach]) changeRoutes(app, services, reach)
+}
+
+interface Reach {
+  readonly platform: boolean
+  readonly permission: 'queues.operate' | 'platform.operate'
+  readonly path: '' | '/platform'
+  /** Completes the summaries. */
+  readonly whose: string
+}
+
+const ownReach: Reach = { platform: false, permission: 'queues.operate', path: '', whose: 'in the tenant' }
+// What reaches tenants that the caller is not in.
+const platformReach: Reach = {
+  platform: true,
+  permission: 'platform.operate',
+  path: '/platform',
+  whose: 'in every tenant',
+}
+
+function changeRoutes(app: App, services: Services, { platform, permission, path, whose }: Reach): void {
+  const { database } = services
+  const scopeOf = ({ principal, tenant }: Caller): QueueScope => ({ database, tenant, actor: principal.name, platform })
   app.post(
-    '/queues/pause',
+    `${path}/queues/pause`,
     {
-      config: { permission: 'queues.operate' },
-      schema: { summary: 'Let nothing start', body: pauseRequestSchema.nullish(), response: { 200: queuesSchema } },
+      config: { permission },
+      schema: {
+        summary: `Let nothing start ${whose}`,
+        body: pauseRequestSchema.nullish(),
+        response: { 200: queuesSchema },
+      },
     },
     async (request) => {
-      const scope = adminScope(services, callerOf(request))
+      const scope = scopeOf(callerOf(request))
       await pauseQueue(scope, request.body ?? {})
       return readQueues(database, scope.tenant)
     },
   )
   app.post(
-    '/queues/resume',
+    `${path}/queues/resume`,
     {
-      config: { permission: 'queues.operate' },
+      config: { permission },
       schema: {
-        summary: 'Let it start again',
+        summary: `Let it start again ${whose}`,
         body: pauseRequestSchema.omit({ reason: true }).nullish(),
         response: { 200: queuesSchema },
       },
     },
     async (request) => {
-      const scope = adminScope(services, callerOf(request))
+      const scope = scopeOf(callerOf(request))
       const operation = request.body?.operation
       if (!(await resumeQueue(scope, operation)))
         throw new HttpProblem('not_found', { detail: `${operation ?? 'Everything'} is not paused as such.` })
@@ -69,11 +107,11 @@ export function queueRoutes(app: App, services: Services): void {
     },
   )
   app.put(
-    '/limits/:scope/:key',
+    `${path}/limits/:scope/:key`,
     {
-      config: { permission: 'queues.operate' },
+      config: { permission },
       schema: {
-        summary: 'How much may run or start',
+        summary: `How much may run or start ${whose}`,
         params: limitParams,
         body: limitRequestSchema,
         response: { 200: limitSchema },
@@ -81,36 +119,31 @@ export function queueRoutes(app: App, services: Services): void {
     },
     (request) => {
       const { max_running: maxRunning, per_minute: perMinute, burst } = request.body
-      return setLimit(adminScope(services, callerOf(request)), { ...ownLimit(request), maxRunning, perMinute, burst })
+      const limit = limitOf(request, platform)
+      return setLimit(scopeOf(callerOf(request)), { ...limit, maxRunning, perMinute, burst })
     },
   )
   app.delete(
-    '/limits/:scope/:key',
+    `${path}/limits/:scope/:key`,
     {
-      config: { permission: 'queues.operate' },
-      schema: { summary: 'Take a limit away', params: limitParams, response: { 204: z.null() } },
+      config: { permission },
+      schema: { summary: `Take a limit away ${whose}`, params: limitParams, response: { 204: z.null() } },
     },
     async (request, reply) => {
-      const { scope, key } = ownLimit(request)
-      if (!(await removeLimit(adminScope(services, callerOf(request)), { scope, key })))
+      const { scope, key } = limitOf(request, platform)
+      if (!(await removeLimit(scopeOf(callerOf(request)), { scope, key })))
         throw new HttpProblem('not_found', { detail: `There is no limit for the ${scope} ${key}.` })
       return reply.status(204).send(null)
     },
   )
 }
 
-function ownLimit(request: Parameters<typeof callerOf>[0] & { params: z.output<typeof limitParams> }) {
+function limitOf(
+  request: Parameters<typeof callerOf>[0] & { params: z.output<typeof limitParams> },
+  platform: boolean,
+): z.output<typeof limitParams> {
   const { scope, key } = request.params
-  const { tenant } = callerOf(request)
-  if (scope === 'tenant' && key !== tenant)
+  if (!platform && scope === 'tenant' && key !== callerOf(request).tenant)
     throw new HttpProblem('not_found', { detail: `There is no tenant ${key} that you act in.` })
   return { scope, key }
-}
-
-function adminScope(services: Services, { principal, tenant }: Caller) {
-  if (!['operator', 'admin'].some((role) => principal.roles.includes(role)))
-    throw new HttpProblem('forbidden', {
-      detail: 'Only an operator or an admin may pause, resume and limit what runs.',
-    })
-  return { database: services.database, tenant, actor: principal.name }
 }

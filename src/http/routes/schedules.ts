@@ -33,9 +33,9 @@ export function scheduleRoutes(app: App, services: Services): void {
   /** The schedule, when it is the caller's to change. */
   const own = async (caller: Caller, wireId: string): Promise<ScheduleRow> => {
     const schedule = await find(caller, wireId)
-    if (schedule.owner === caller.principal.name || caller.principal.roles.includes('admin')) return schedule
+    if (schedule.owner === caller.principal.name || caller.permissions.has('schedules.operate')) return schedule
     throw new HttpProblem('forbidden', {
-      detail: `Only ${schedule.owner}, who owns the schedule, or an admin may change it.`,
+      detail: `Only ${schedule.owner}, who owns the schedule, or who has the permission schedules.operate may change it.`,
     })
   }
 
