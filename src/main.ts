@@ -58,6 +58,8 @@ export interface StartOptions {
   readonly mail?: MailerOptions
   /** Requests per second and caller in this process; see `RequestLimitsOptions` for the defaults. */
   readonly requestLimits?: RequestLimitsOptions
+  /** Proxies (addresses, or networks as CIDR) whose `X-Forwarded-For` is believed. @default none */
+  readonly trustProxy?: readonly string[]
   readonly logger: Logger
 }
 
@@ -99,6 +101,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
           services,
           ...(existsSync(consoleDir) && { consoleDir }),
           ...(options.requestLimits && { requestLimits: options.requestLimits }),
+          ...(options.trustProxy && { trustProxy: options.trustProxy }),
         })
   const worker =
     role === 'api'

@@ -44,6 +44,7 @@ async function createAdmin(
 ): Promise<string> {
   // Only this command needs the database's driver; the others start faster without it.
   const { createDatabase, isTenantId } = await import('../database/database.ts')
+  const { withSource } = await import('../database/request-source.ts')
   const { migrate } = await import('../queue/migrate.ts')
   const { grantRole } = await import('../identity/role-bindings.ts')
   const { createToken } = await import('../identity/tokens.ts')
@@ -57,9 +58,10 @@ async function createAdmin(
   const database = createDatabase({ url, poolMax: 1, poolMin: 0 })
   try {
     const actor = 'sluice admin create'
-    await grantRole(database, { ...admin, role: 'admin', actor })
-    const { token } = await createToken(database, { ...admin, actor, name: actor })
-    return token
+    return await withSource({ address: null, via: 'database' }, async () => {
+      await grantRole(database, { ...admin, role: 'admin', actor })
+      return (await createToken(database, { ...admin, actor, name: actor })).token
+    })
   } finally {
     await database.stop()
   }

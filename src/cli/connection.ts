@@ -26,6 +26,7 @@ export function addConnectionOptions(command: Command): Command {
       new Option('--as <principal>', 'development principal to act as').choices(['requester', 'approver', 'admin']),
     )
     .option('--json', 'print JSON on stdout and nothing else')
+    .addHelpText('after', '\nSLUICE_REASON, where it is set, stands in the audit as the reason of what is changed.')
 }
 
 /** A client for the server, and with the credentials, that options, environment and data folder name, in this order. */
@@ -36,6 +37,7 @@ export async function connect(options: ConnectionOptions, env: Terminal['env']):
     baseUrl: url.href,
     token: token ?? (await findDevelopmentToken(url, options, env)),
     tenant: options.tenant,
+    reason: env['SLUICE_REASON'] === '' ? undefined : env['SLUICE_REASON'],
   })
 }
 

@@ -22,6 +22,7 @@ export interface SluiceOptions {
   readonly slots: number
   readonly platformTenant: string
   readonly policyFile?: string
+  readonly trustProxy?: readonly string[]
   readonly secretKey?: Buffer
   readonly mail?: { readonly url: string; readonly from?: string }
   /** A path. */
@@ -106,6 +107,7 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       dataDir,
       platformTenant,
       ...(options.policyFile !== undefined && { policyFile: options.policyFile }),
+      ...(options.trustProxy !== undefined && { trustProxy: options.trustProxy }),
       ...(secretKey !== undefined && { secretKey }),
       ...(options.mail !== undefined && { mail: options.mail }),
       databaseUrl,

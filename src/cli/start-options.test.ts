@@ -78,6 +78,11 @@ describe('flags and variables', () => {
   })
 })
 
+test('proxies are addresses and networks', () => {
+  expect(parseStartOptions({}, { SLUICE_TRUST_PROXY: '10.0.0.0/8, ::1' }).trustProxy).toEqual(['10.0.0.0/8', '::1'])
+  expect(parseStartOptions({}, {})).not.toHaveProperty('trustProxy')
+})
+
 describe('a mistake is one sentence', () => {
   test.each<[string, StartFlags, NodeJS.ProcessEnv, RegExp]>([
     ['port that is no number', { port: '80a' }, {}, /^--port must be a port between 0 and 65535, not "80a"\.$/],
@@ -109,6 +114,8 @@ describe('a mistake is one sentence', () => {
     ],
     ['no slot', { slots: '0' }, {}, /^--slots must be/],
     ['platform tenant that is none', {}, { SLUICE_PLATFORM_TENANT: 'A B' }, /^SLUICE_PLATFORM_TENANT must be a tenant/],
+    ['proxy by name', {}, { SLUICE_TRUST_PROXY: '10.0.0.0/8, proxy' }, /^SLUICE_TRUST_PROXY must .* not "proxy"\.$/],
+    ['network too narrow', {}, { SLUICE_TRUST_PROXY: '10.0.0.0/33' }, /not "10\.0\.0\.0\/33"\.$/],
     ['another database', {}, { DATABASE_URL: 'mysql://x/y' }, /^DATABASE_URL must look like postgres:/],
   ])('%s', (_name, flags, env, message) => {
     expect(() => parseStartOptions(flags, env)).toThrow(UsageError)

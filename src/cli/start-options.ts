@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { delimiter, resolve } from 'node:path'
 import { UsageError } from './usage-error.ts'
 
@@ -33,6 +34,8 @@ export interface StartOptions {
   readonly slots: number
   /** Absolute path of the policy's YAML. */
   readonly policyFile?: string
+  /** Proxies whose `X-Forwarded-For` is believed. */
+  readonly trustProxy?: readonly string[]
   /** The server that takes e-mail. */
   readonly mail?: { readonly url: string; readonly from?: string }
   /** The tenant of those who run the platform. */
@@ -70,6 +73,7 @@ export function parseStartOptions(flags: StartFlags, env: NodeJS.ProcessEnv): St
     slots: parseSlots(flags.slots),
     platformTenant: parsePlatformTenant(env['SLUICE_PLATFORM_TENANT'], databaseUrl),
     ...parseMail(env['SLUICE_SMTP_URL'], env['SLUICE_MAIL_FROM']),
+    ...parseTrustProxy(env['SLUICE_TRUST_PROXY']),
     ...parsePolicyFile(flags.policy ?? env['SLUICE_POLICY']),
   }
 }
@@ -165,6 +169,21 @@ function parsePlatformTenant(value: string | undefined, databaseUrl: string | un
   throw new UsageError(
     `SLUICE_PLATFORM_TENANT must be a tenant (lower-case letters, digits and hyphens), not "${value}".`,
   )
+}
+
+function parseTrustProxy(value: string | undefined): Pick<StartOptions, 'trustProxy'> {
+  if (value === undefined || value === '') return {}
+  const trustProxy = value.split(',').map((one) => one.trim())
+  const wrong = trustProxy.find((one) => !isNetwork(one))
+  if (wrong === undefined) return { trustProxy }
+  throw new UsageError(`SLUICE_TRUST_PROXY must list addresses or networks such as 10.0.0.0/8, not "${wrong}".`)
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', prefix, ...more] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || more.length > 0) return false
+  return prefix === undefined || parseInteger(prefix, 0, family === 4 ? 32 : 128) !== undefined
 }
 
 function parsePolicyFile(path: string | undefined): Pick<StartOptions, 'policyFile'> {

@@ -31,6 +31,13 @@ describe('asking for a change', () => {
     expect(request?.headers).toMatchObject({ 'idempotency-key': 'key-1', prefer: 'wait=3' })
   })
 
+  test('says why, where the program does', async () => {
+    const explained = createClient({ baseUrl: api.url, token: 'secret', reason: 'Räumung, Q3' })
+    await explained.submit('project.create', { name: 'acme' })
+    const header = String(api.requests.at(-1)?.headers['sluice-reason'])
+    expect([header, decodeURIComponent(header)]).toEqual(['R%C3%A4umung%2C%20Q3', 'Räumung, Q3'])
+  })
+
   test('is repeated under one idempotency key when the connection breaks', async () => {
     api.faults.push((_request, response) => {
       api.faults.length = 0

@@ -6,6 +6,8 @@ export interface ExchangeOptions {
   readonly baseUrl: string
   readonly token?: string | undefined
   readonly tenant?: string | undefined
+  /** Why, in a line: stands in the audit beside everything that this client changes. */
+  readonly reason?: string | undefined
   readonly fetch?: typeof globalThis.fetch | undefined
   /** Milliseconds until a request without an answer is given up. @default 30_000 */
   readonly timeoutMs?: number | undefined
@@ -42,6 +44,8 @@ export function createExchange(options: ExchangeOptions): Exchange {
   const headers: Record<string, string> = {}
   if (options.token !== undefined) headers['authorization'] = `Bearer ${options.token}`
   if (options.tenant !== undefined) headers['sluice-tenant'] = options.tenant
+  // Headers are ASCII.
+  if (options.reason !== undefined) headers['sluice-reason'] = encodeURIComponent(options.reason)
 
   const address = (path: string, query: Readonly<Record<string, QueryValue>> = {}) =>
     `${base}/api/v1${path}${queryString(query)}`

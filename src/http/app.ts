@@ -3,6 +3,7 @@ import fastifyCookie from '@fastify/cookie'
 import fastifyWebsocket from '@fastify/websocket'
 import Fastify, { type FastifyError, type FastifyRequest } from 'fastify'
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
+import { withSource } from '../database/request-source.ts'
 import { authenticate } from './authenticate.ts'
 import { authorise, permissionOf, requirePermission } from './authorise.ts'
 import { serveConsole } from './console.ts'
@@ -26,7 +27,9 @@ import { taskRoutes } from './routes/tasks.ts'
 import { webhookRoutes } from './routes/webhooks.ts'
 import { roleBindingRoutes } from './routes/role-bindings.ts'
 import { tokenRoutes } from './routes/tokens.ts'
+import { createDenialRecorder } from './record-denied.ts'
 import type { Services } from './services.ts'
+import { refuseBadReason, sourceOf } from './source-of.ts'
 import { recheckLateAnswer } from './watch-access.ts'
 
 /** Our Fastify, with types that flow from the zod schemas of each route. */
@@ -37,6 +40,8 @@ export interface AppOptions {
   /** Folder of the built console; without it `/` answers 404. */
   readonly consoleDir?: string
   readonly requestLimits?: RequestLimitsOptions
+  /** Addresses and networks (CIDR) whose `X-Forwarded-For` says where a request comes from. @default none */
+  readonly trustProxy?: readonly string[]
 }
 
 const bodyLimit = 1024 * 1024
@@ -44,7 +49,7 @@ const bodyLimit = 1024 * 1024
 /** The HTTP API and the console, ready to listen or to be asked without a socket (`inject`). */
 export async function createApp(options: AppOptions): Promise<App> {
   const { services } = options
-  const app = createFastify()
+  const app = createFastify(options)
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   answerProblems(app, services)
@@ -66,6 +71,12 @@ export async function createApp(options: AppOptions): Promise<App> {
         const caller = await authenticate(services.identity, request)
         limits.take(caller)
         authorise(caller, permission)
+      })
+      // The body has been read, which would lose the context.
+      api.addHook('preValidation', (request, _reply, done) => {
+        if (permissionOf(request) === 'public') return done()
+        refuseBadReason(request)
+        withSource(sourceOf(request), done)
       })
       api.addHook('preSerialization', async (request, _reply, payload) => {
         await recheckLateAnswer(services, request)
@@ -95,9 +106,10 @@ export async function createApp(options: AppOptions): Promise<App> {
   return app
 }
 
-function createFastify() {
+function createFastify({ trustProxy = [] }: Pick<AppOptions, 'trustProxy'>) {
   return Fastify({
     bodyLimit,
+    trustProxy: [...trustProxy],
     // Ours below: one constant message per request would only repeat what metrics tell.
     logger: false,
     genReqId: (request) => traceIdOf(request.headers['traceparent']),
@@ -121,8 +133,10 @@ async function refuseWhileStarting(services: Services): Promise<void> {
 }
 
 function answerProblems(app: App, services: Services): void {
-  app.setErrorHandler((error: FastifyError | HttpProblem, request, reply) => {
+  const recordDenied = createDenialRecorder(services)
+  app.setErrorHandler(async (error: FastifyError | HttpProblem, request, reply) => {
     const problem = toProblem(error, request.id)
+    await recordDenied(request, problem)
     if (problem.status >= 500) {
       services.logger.error('request failed', {
         method: request.method,

@@ -28,6 +28,11 @@ export function authenticatedAt(request: FastifyRequest): number | undefined {
   return authenticated.get(request)?.at
 }
 
+/** Undefined on a public route, and where nobody was let in. */
+export function callerIfKnown(request: FastifyRequest): Caller | undefined {
+  return authenticated.get(request)?.caller
+}
+
 function find(request: FastifyRequest): Authenticated {
   const found = authenticated.get(request)
   if (!found) throw new Error(`${request.method} ${request.url} asked for its caller and is a public route`)
@@ -83,13 +88,16 @@ function readPass(request: FastifyRequest): string | undefined {
 
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
 
+/** Whether a request changes nothing by its method alone. */
+export const isSafeMethod = (method: string): boolean => safeMethods.has(method)
+
 /**
  * A browser sends its cookie along with whatever any page asks for: a change, or a live connection, must come from
  * our own page. Browsers send Origin with every such request.
  */
 export function refuseCrossOrigin(request: FastifyRequest): void {
   const isUpgrade = request.headers.upgrade !== undefined
-  if (safeMethods.has(request.method) && !isUpgrade) return
+  if (isSafeMethod(request.method) && !isUpgrade) return
   const { origin, host } = request.headers
   if (origin !== undefined && host !== undefined && originHost(origin) === host) return
   throw new HttpProblem('cross_origin', {

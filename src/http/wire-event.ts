@@ -4,8 +4,9 @@ import type { CloudEvent } from '../contract/live.ts'
 import type { Notification } from '../contract/notification.ts'
 import type { LoggedEvent } from '../live/feed.sql.ts'
 
-/** A row of the log as it travels. */
+/** A row of the log as it travels. Where its request came from (address, token) is for the audit alone. */
 export function toWireEvent(event: LoggedEvent): TaskEvent {
+  const { source: _source, ...data } = event.payload
   return {
     id: event.eventId,
     seq: event.seq.toString(),
@@ -13,7 +14,7 @@ export function toWireEvent(event: LoggedEvent): TaskEvent {
     task_id: event.taskId && toWireId('task', event.taskId),
     actor: event.actor,
     at: event.at.toISOString(),
-    data: event.payload,
+    data,
   }
 }
 

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Transaction } from '../database/database.ts'
+import { sourceField } from '../database/request-source.ts'
 
 export interface AuditedChange {
   readonly type: `token.${string}` | `role.${string}`
@@ -9,5 +10,6 @@ export interface AuditedChange {
 
 /** A change of who may do what, as a row of the log that moves no task; in the tenant of the transaction. */
 export async function appendAudit(tx: Transaction, { type, actor, data }: AuditedChange): Promise<void> {
-  await sql`select sluice.append_event(null, ${type}, ${actor}, ${JSON.stringify(data)}::jsonb)`.execute(tx)
+  await sql`select sluice.append_event(null, ${type}, ${actor},
+    ${JSON.stringify({ ...data, ...sourceField() })}::jsonb)`.execute(tx)
 }

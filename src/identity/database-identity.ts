@@ -178,7 +178,7 @@ function createReader({ development, platformTenant }: DatabaseIdentityOptions) 
     if (!held) return undefined
     const { principal: name, tokenId } = held
     const found = tokenId === null ? await developmentPrincipal(tx, name) : await token(tx, { tokenId })
-    return found && { ...found, source: { kind: 'session', hash } }
+    return found && { ...found, source: { kind: 'session', hash, ...(tokenId !== null && { tokenId }) } }
   }
   const origin = async (tx: Transaction, row: OneTimeRow): Promise<Known | undefined> => {
     if (row.sessionHash) return session(tx, row.sessionHash)

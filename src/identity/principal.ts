@@ -31,7 +31,8 @@ export interface Grant {
 
 export type Source =
   | { readonly kind: 'token'; readonly tokenId: string }
-  | { readonly kind: 'session'; readonly hash: Buffer }
+  /** With the token that the session was made with, where there was one. */
+  | { readonly kind: 'session'; readonly hash: Buffer; readonly tokenId?: string }
   | { readonly kind: 'development' }
 
 /** What a request shows to prove who it comes from. */

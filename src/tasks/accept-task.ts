@@ -5,6 +5,7 @@ import type { TaskOptions } from '../contract/task.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 import { isDatabaseAway, isDatabaseSilent } from '../database/database-away.ts'
 import { type Database, isTenantId, type Transaction } from '../database/database.ts'
+import { sourceField } from '../database/request-source.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { NewJob, Queue, QueueName } from '../queue/queue.ts'
@@ -236,6 +237,7 @@ export function toAcceptRow(request: AcceptRequest): AcceptRow {
       retry_of: request.retryOf ?? null,
       batch_id: request.batchId ?? null,
       schedule_id: request.scheduleId ?? null,
+      ...sourceField(),
     },
   }
 }

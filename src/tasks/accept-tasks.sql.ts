@@ -3,6 +3,7 @@ import type { Placement, Stage } from '../approvals/policy.ts'
 import type { TaskOptions } from '../contract/task.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 import type { Transaction } from '../database/database.ts'
+import type { RequestSource } from '../database/request-source.ts'
 
 /** One request as `accept_tasks` takes it (migration 0002). */
 export interface AcceptRow {
@@ -34,6 +35,8 @@ export interface RequestPayload {
   readonly retry_of: string | null
   readonly batch_id: string | null
   readonly schedule_id: string | null
+  /** Where it came from: for the audit alone. */
+  readonly source?: RequestSource
   /** Where the target is, as far as anybody knows: later changes of it are judged by this. */
   readonly placement?: Placement | null
   readonly environment?: string

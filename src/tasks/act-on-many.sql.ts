@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { BulkFilter } from '../contract/task-list.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 import type { Transaction } from '../database/database.ts'
+import { sourceField } from '../database/request-source.ts'
 import { filtered } from './find-tasks.sql.ts'
 import { retryableStatuses } from './retry-task.ts'
 
@@ -47,7 +48,8 @@ export async function appendCancelled(
   taskIds: readonly string[],
   event: { readonly actor: string; readonly data: Record<string, unknown> },
 ): Promise<void> {
-  await sql`select sluice.append_event(id, 'task.cancelled', ${event.actor}, ${JSON.stringify(event.data)}::jsonb)
+  const data = JSON.stringify({ ...event.data, ...sourceField() })
+  await sql`select sluice.append_event(id, 'task.cancelled', ${event.actor}, ${data}::jsonb)
     from unnest(${taskIds}::uuid[]) as id`.execute(tx)
 }
 

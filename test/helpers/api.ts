@@ -1,4 +1,4 @@
-import { createApp, type App } from '../../src/http/app.ts'
+import { createApp, type App, type AppOptions } from '../../src/http/app.ts'
 import type { Services } from '../../src/http/services.ts'
 import { createDevelopmentIdentity, type DevelopmentPrincipal } from '../../src/identity/development-identity.ts'
 import { createWatchHub } from '../../src/kubernetes/watch-hub.ts'
@@ -6,7 +6,7 @@ import { createFeed } from '../../src/live/feed.ts'
 import type { Operation } from '../../src/operations/define-operation.ts'
 import { createSecretBox } from '../../src/notifications/secret-box.ts'
 import { createOperationRegistry } from '../../src/operations/registry.ts'
-import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
+import { createMemoryLogger, type MemoryLogger } from '../../src/platform/memory/memory-logger.ts'
 import type { GovernedCore } from './governed-core.ts'
 
 // Answers are whatever the test expects of them; a wrong expectation fails it.
@@ -17,6 +17,7 @@ export interface TestApi {
   readonly app: App
   readonly tokens: Readonly<Record<DevelopmentPrincipal, string>>
   readonly services: Services
+  readonly logger: MemoryLogger
   /** Asks as one of the development principals; the answer's body is parsed. */
   as(
     who: DevelopmentPrincipal,
@@ -31,7 +32,7 @@ export interface TestApi {
 export async function startTestApi(
   core: GovernedCore,
   operations: readonly Operation[],
-  options: Pick<Services, 'mayReach' | 'mails'> = {},
+  { trustProxy, ...options }: Pick<Services, 'mayReach' | 'mails'> & Pick<AppOptions, 'trustProxy'> = {},
 ): Promise<TestApi> {
   const letters = { requester: 'r', approver: 'a', admin: 'm' } as const
   const tokens = {
@@ -49,7 +50,7 @@ export async function startTestApi(
   const services: Services = {
     ...core,
     ...options,
-    identity: createDevelopmentIdentity({ database: core.database, logger, tokens }),
+    identity: createDevelopmentIdentity({ database: core.database, logger, tokens, platformTenant: 'default' }),
     operations: createOperationRegistry(operations),
     secrets: createSecretBox(Buffer.alloc(32, 7)),
     feed,
@@ -61,11 +62,12 @@ export async function startTestApi(
     ready: () => true,
     notReady: async () => [],
   }
-  const app = await createApp({ services })
+  const app = await createApp({ services, ...(trustProxy && { trustProxy }) })
   return {
     app,
     tokens,
     services,
+    logger,
     as: async (who, line, body, headers = {}) => {
       const [method = 'GET', path = ''] = line.split(' ')
       const response = await app.inject({

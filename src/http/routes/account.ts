@@ -1,14 +1,17 @@
 import { z } from 'zod'
 import { type Me, meSchema, sessionCodeSchema, sessionRequestSchema } from '../../contract/session.ts'
+import { withSource } from '../../database/request-source.ts'
+import { noteSession } from '../../identity/note-session.ts'
 import type { Caller } from '../../identity/principal.ts'
 import type { App } from '../app.ts'
 import { callerIn, callerOf, knownOf, refuseCrossOrigin } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
+import { sourceBy } from '../source-of.ts'
 import { clearSessionCookie, readSessionId, setSessionCookie } from '../session-cookie.ts'
 
 /** Who the caller is, and the browser's session. */
-export function accountRoutes(app: App, { identity }: Services): void {
+export function accountRoutes(app: App, { database, identity }: Services): void {
   app.get(
     '/me',
     {
@@ -36,6 +39,7 @@ export function accountRoutes(app: App, { identity }: Services): void {
         const detail = 'The code is unknown, used or expired. Start Sluice again, or ask for a new link.'
         throw new HttpProblem('unauthenticated', { detail })
       }
+      await withSource(sourceBy(request, session.known), () => noteSession(database, 'session.opened', session.known))
       setSessionCookie(request, reply, session)
       return toMe(callerIn(session.known, tenant))
     },
@@ -46,7 +50,10 @@ export function accountRoutes(app: App, { identity }: Services): void {
     { config: { permission: 'self' }, schema: { summary: 'Sign out', response: { 204: z.null() } } },
     async (request, reply) => {
       const id = readSessionId(request)
-      if (id !== undefined) await identity.closeSession(id)
+      if (id !== undefined) {
+        await identity.closeSession(id)
+        await noteSession(database, 'session.closed', knownOf(request))
+      }
       clearSessionCookie(request, reply)
       return reply.status(204).send(null)
     },
@@ -60,6 +67,7 @@ export function accountRoutes(app: App, { identity }: Services): void {
     },
     async (request) => {
       const { secret, expiresAt } = await identity.issueCode(knownOf(request))
+      await noteSession(database, 'session.code_issued', knownOf(request))
       const url = `${request.protocol}://${request.host}/?code=${secret}`
       return { code: secret, url, expires_at: expiresAt.toISOString() }
     },
