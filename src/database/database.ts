@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
-import { Pool, type PoolClient, type PoolConfig } from 'pg'
+import { Pool, type PoolClient, type PoolConfig, type QueryResult, type QueryResultRow } from 'pg'
 import { isDatabaseSilent } from './database-away.ts'
 import type { Tables } from './tables.ts'
 
@@ -43,6 +43,25 @@ export interface Database {
   stop(): Promise<void>
 }
 
+const connections = new WeakMap<Transaction, PoolClient>()
+const statementNames = new Map<string, string>()
+
+/**
+ * Runs a statement that PostgreSQL parses and plans once per connection: for the hot path, and only where one plan is
+ * right however the tables grow. The text is constant; a name is kept for each.
+ */
+export async function queryPrepared<Row extends QueryResultRow>(
+  tx: Transaction,
+  text: string,
+  values: unknown[],
+): Promise<QueryResult<Row>> {
+  const connection = connections.get(tx)
+  if (!connection) throw new Error('a prepared statement needs a transaction of this database')
+  const name = statementNames.get(text) ?? `sluice_${statementNames.size + 1}`
+  statementNames.set(text, name)
+  return connection.query<Row>({ name, text, values })
+}
+
 const tenantPattern = /^[a-z0-9][a-z0-9-]{0,62}$/
 
 /** Tenant ids are lower-case DNS labels: they stand in SQL settings, in URLs and in metrics. */
@@ -73,6 +92,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       const client = await pool.connect()
       const tx = builders.get(client) ?? createBuilder(client)
       builders.set(client, tx)
+      connections.set(tx, client)
       let broken: Error | undefined
       try {
         await begin(client, scope)

@@ -4,6 +4,7 @@ import { Client, type Pool } from 'pg'
 export type Signal = 'events' | 'short' | 'long' | 'finish' | 'deliver' | 'dead' | 'waits' | 'cancel'
 
 const channel = 'sluice'
+const notify = `select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)`
 
 export interface SignalSender {
   /**
@@ -23,8 +24,8 @@ export function createSignalSender(pool: Pool, onError: (error: Error) => void):
     while (waiting.size > 0) {
       const payload = [...waiting].join(' ')
       waiting.clear()
-      // A lost signal costs latency only: polling stands behind every one.
-      await pool.query('select pg_notify($1, $2)', [channel, payload]).catch(onError)
+      // A lost signal costs latency only: polling stands behind every one. So nobody waits for it to reach the disk.
+      await pool.query(notify, [channel, payload]).catch(onError)
     }
     sending = undefined
   }

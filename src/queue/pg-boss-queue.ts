@@ -1,5 +1,5 @@
 import { fromKysely, type CommandResponse, type Job, type JobInsert, PgBoss } from 'pg-boss'
-import type { Database } from '../database/database.ts'
+import { type Database, queryPrepared } from '../database/database.ts'
 import {
   type BatchHandler,
   type ClaimedJob,
@@ -51,7 +51,11 @@ export function createPgBossQueue(options: PgBossQueueOptions): Queue {
     },
     stop: () => (stopped ??= boss.stop({ graceful: false, close: false })),
     insert: async (tx, queue, jobs) =>
-      (await boss.insert(queue, jobs.map(toJobInsert), { db: fromKysely(tx), returnId: true })) ?? [],
+      (await boss.insert(queue, jobs.map(toJobInsert), {
+        // Planned once: the statement reads the queue's row and its parameter, whatever else there is.
+        db: { executeSql: (text: string, values?: unknown[]) => queryPrepared(tx, text, values ?? []) },
+        returnId: true,
+      })) ?? [],
     complete: async (tx, queue, jobs) => {
       assertOurs(await boss.complete(queue, jobs.map(toAttempt), null, { db: fromKysely(tx) }))
     },

@@ -253,11 +253,14 @@ function intercept(
 ): () => void {
   const connect = pool.connect.bind(pool) as unknown as (...args: unknown[]) => Promise<PoolClient>
   const restore: (() => void)[] = []
+  const seen = new Set<PoolClient>()
   Object.assign(pool, {
     connect: async (...args: unknown[]) => {
       // `pool.query` comes with a callback: its statements are nobody's transaction.
       if (args.length > 0) return connect(...args)
       const client = await connect()
+      if (seen.has(client)) return client
+      seen.add(client)
       const query = client.query.bind(client) as Query
       Object.assign(client, {
         query: (...statement: unknown[]) => {

@@ -51,7 +51,7 @@ export interface TaskAcceptorOptions {
   readonly gate?: Gate
   /** Requests in one transaction, at most. @default 100 */
   readonly groupSize?: number
-  /** Transactions under way at once. @default 2 */
+  /** Transactions under way at once: while one is written to disk the next is prepared. @default 3 */
   readonly groupsInFlight?: number
 }
 
@@ -62,22 +62,30 @@ interface Waiting extends GatedRequest {
 
 const queueOf = { short: 'sluice-short', long: 'sluice-long' } as const satisfies Record<Operation['class'], QueueName>
 
+/** Fewer are not worth a transaction of their own while others wait. */
+const smallestShare = 16
+
 /**
  * Accepts requests. Those that arrive while a transaction is under way travel together in the next one; a caller who
  * comes alone is served at once. One bad request fails alone: when a group fails, each of it is tried by itself.
  */
 export function createTaskAcceptor(options: TaskAcceptorOptions): TaskAcceptor {
   const groupSize = options.groupSize ?? 100
-  const groupsInFlight = options.groupsInFlight ?? 2
+  const groupsInFlight = options.groupsInFlight ?? 3
   const waiting: Waiting[] = []
   let inFlight = 0
+  let callers = 0
 
   const dispatch = (): void => {
     while (inFlight < groupsInFlight && waiting.length > 0) {
-      const group = waiting.splice(0, groupSize)
+      // Groups of one size: those who are answered together come again together.
+      const share = Math.max(smallestShare, Math.ceil((callers + waiting.length) / groupsInFlight))
+      const group = waiting.splice(0, Math.min(groupSize, share))
       inFlight++
+      callers += group.length
       void settleGroup(options, group).then((silent) => {
         inFlight--
+        callers -= group.length
         // Behind a database that says nothing each would wait its turn for the same end.
         if (silent) for (const one of waiting.splice(0)) one.reject(silent)
         dispatch()

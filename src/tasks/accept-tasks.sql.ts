@@ -1,11 +1,10 @@
-import { sql } from 'kysely'
 import type { Placement, Stage } from '../approvals/policy.ts'
 import type { TaskOptions } from '../contract/task.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
-import type { Transaction } from '../database/database.ts'
+import { queryPrepared, type Transaction } from '../database/database.ts'
 import type { RequestSource } from '../database/request-source.ts'
 
-/** One request as `accept_tasks` takes it (migration 0002). */
+/** One request as `accept_tasks` takes it (migration 0030). */
 export interface AcceptRow {
   readonly idx: number
   readonly task_id: string
@@ -80,7 +79,8 @@ export interface AcceptOutcome {
 }
 
 export async function acceptTasks(tx: Transaction, rows: readonly AcceptRow[]): Promise<AcceptOutcome[]> {
-  const { rows: outcomes } = await sql<AcceptOutcome>`
-    select * from sluice.accept_tasks(${JSON.stringify(rows)}::jsonb)`.execute(tx)
+  const { rows: outcomes } = await queryPrepared<AcceptOutcome>(tx, 'select * from sluice.accept_tasks($1::jsonb)', [
+    JSON.stringify(rows),
+  ])
   return outcomes
 }

@@ -3,7 +3,7 @@ import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createTestDatabase } from '../../test/helpers/test-database.ts'
 import { eventTypes } from '../contract/event.ts'
-import { taskStatuses } from '../contract/task-status.ts'
+import { isTerminal, taskStatuses } from '../contract/task-status.ts'
 import { legalMoves, type Writer } from './task-state.ts'
 
 describe('one log, one projection: the database enforces the state table', () => {
@@ -49,10 +49,15 @@ describe('one log, one projection: the database enforces the state table', () =>
     try {
       await bringTo(client, task, move.status)
       await append(client, { task, type: move.type, writer: move.writer, attempt: attemptOf(move) })
-      const { rows } = await client.query<{ status: string }>('select status from sluice.tasks where task_id = $1', [
-        task,
-      ])
-      return rows[0]?.status ?? 'gone'
+      const { rows } = await client.query<{ status: string; agrees: boolean }>(
+        `select status, done = ended and active_key is not distinct from case when not ended then 'default/o/k' end
+            and active_target is not distinct from case when not ended then 'default/c:g/Kind//n' end
+            and queue_key is not distinct from case when status = 'PENDING' then 'default/short' end as agrees
+          from sluice.tasks, lateral (select status = any($2) as ended) where task_id = $1`,
+        [task, taskStatuses.filter(isTerminal)],
+      )
+      // What the projection derives from the status follows it in every move.
+      return rows[0]?.agrees ? rows[0].status : 'disagrees'
     } catch (error) {
       return error instanceof Error && 'code' in error ? String(error.code) : String(error)
     } finally {
@@ -116,6 +121,7 @@ async function bringTo(client: Client, task: string, status: string): Promise<vo
     input: {},
     input_hash: 'h',
     class: 'short',
+    unique_key: 'k',
     status: path.first,
     labels: {},
     timeout_ms: 1000,
@@ -131,6 +137,7 @@ async function bringTo(client: Client, task: string, status: string): Promise<vo
         tenant: 'default',
         actor: 'a',
         operation: 'o',
+        target: 'c:g/Kind//n',
         payload,
         request_hash: 'r',
       },
