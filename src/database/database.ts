@@ -40,6 +40,11 @@ export interface Database {
   readonly pool: Pool
   /** Commits when `work` returns, rolls back when it throws. Read committed. No network inside. */
   transaction<T>(scope: TransactionScope, work: (tx: Transaction) => Promise<T>): Promise<T>
+  /**
+   * Runs one statement whose commit does not wait for the disk: a crash of the server may lose it, and what was written
+   * before it never. Only for what is said again then. A text that begins its own transaction runs as it is.
+   */
+  unflushed(text: string, values?: unknown[]): Promise<QueryResult>
   stop(): Promise<void>
 }
 
@@ -85,30 +90,39 @@ export function createDatabase(options: DatabaseOptions): Database {
   const builders = new WeakMap<PoolClient, Transaction>()
   let stopped: Promise<void> | undefined
 
+  const within = async <T>(begin: string, work: (client: PoolClient) => Promise<T>): Promise<T> => {
+    const client = await pool.connect()
+    let broken: Error | undefined
+    try {
+      await client.query(begin)
+      const result = await work(client)
+      await client.query('commit')
+      return result
+    } catch (error) {
+      // A connection that cannot roll back is still inside the transaction: nobody may use it again. One that said
+      // nothing will not answer this either.
+      if (error instanceof Error && isDatabaseSilent(error)) broken = error
+      else await client.query('rollback').catch((failure: Error) => (broken = failure))
+      throw error
+    } finally {
+      client.release(broken)
+    }
+  }
+
   return {
     url: options.url,
     pool,
-    transaction: async (scope, work) => {
-      const client = await pool.connect()
-      const tx = builders.get(client) ?? createBuilder(client)
-      builders.set(client, tx)
-      connections.set(tx, client)
-      let broken: Error | undefined
-      try {
-        await begin(client, scope)
-        const result = await work(tx)
-        await client.query('commit')
-        return result
-      } catch (error) {
-        // A connection that cannot roll back is still inside the transaction: nobody may use it again. One that said
-        // nothing will not answer this either.
-        if (error instanceof Error && isDatabaseSilent(error)) broken = error
-        else await client.query('rollback').catch((failure: Error) => (broken = failure))
-        throw error
-      } finally {
-        client.release(broken)
-      }
-    },
+    transaction: async (scope, work) =>
+      within(beginAs(scope), (client) => {
+        const tx = builders.get(client) ?? createBuilder(client)
+        builders.set(client, tx)
+        connections.set(tx, client)
+        return work(tx)
+      }),
+    unflushed: (text, values) =>
+      /^\s*begin\b/i.test(text)
+        ? pool.query(text, values)
+        : within('begin; set local synchronous_commit = off', (client) => client.query(text, values)),
     stop: () => (stopped ??= closePool(pool, open)),
   }
 }
@@ -139,13 +153,11 @@ function createBuilder(client: PoolClient): Transaction {
 }
 
 // One round trip: role and tenant travel with the BEGIN and end with the transaction.
-async function begin(client: PoolClient, scope: TransactionScope): Promise<void> {
+function beginAs(scope: TransactionScope): string {
   if (scope.tenant !== undefined && !isTenantId(scope.tenant)) {
     throw new Error(`Tenant ${JSON.stringify(scope.tenant)} is not a tenant id (lower-case letters, digits, hyphens)`)
   }
-  await client.query(
-    `begin${scope.readOnly === true ? ' read only' : ''}; select set_config('role', '${scope.role}', true), set_config('sluice.tenant', '${scope.tenant ?? ''}', true)`,
-  )
+  return `begin${scope.readOnly === true ? ' read only' : ''}; select set_config('role', '${scope.role}', true), set_config('sluice.tenant', '${scope.tenant ?? ''}', true)`
 }
 
 function poolConfig(options: DatabaseOptions): PoolConfig {

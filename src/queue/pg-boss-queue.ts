@@ -29,10 +29,12 @@ export const heartbeatSeconds = 10
 
 /** The queue on pg-boss, through its official API only. */
 export function createPgBossQueue(options: PgBossQueueOptions): Queue {
-  const { pool } = options.database
+  const { pool, unflushed } = options.database
   const boss = new PgBoss({
     schema: engineSchema,
-    db: { executeSql: (text, values) => pool.query(text, values) },
+    // What a crash of the server loses of these the engine says again. A claim too, unless its attempt was started: that
+    // commit flushes the claim as well.
+    db: { executeSql: (text, values) => unflushed(text, values) },
     migrate: false,
     createSchema: false,
     schedule: false,
