@@ -23,6 +23,7 @@ import type { Logger } from './platform/logger.ts'
 import { migrate } from './queue/migrate.ts'
 import { createPgBossQueue } from './queue/pg-boss-queue.ts'
 import { createTaskAcceptor } from './tasks/accept-task.ts'
+import { createClusterRegistry } from './tasks/cluster-registry.ts'
 import { createGate } from './tasks/gate.ts'
 import { createTicketUpkeep } from './tasks/reevaluate-tickets.ts'
 import { createWorker } from './worker/worker.ts'
@@ -44,6 +45,8 @@ export interface StartOptions {
   readonly context?: string | undefined
   /** Whether that cluster is the simulated one. */
   readonly simulated?: boolean
+  /** Whether clusters that come over the API may be on this machine: for development. @default false */
+  readonly localClusters?: boolean
   /** Development principals: for embedded mode on loopback only. */
   readonly devTokens?: Readonly<Record<DevelopmentPrincipal, string>>
   readonly oneTimeCode?: string
@@ -52,7 +55,7 @@ export interface StartOptions {
   readonly operations?: readonly Operation[]
   /** YAML file of the policy, read again when it changes. Without one the last policy of the database holds. */
   readonly policyFile?: string
-  /** 32 bytes: seals the secrets of webhooks. The same for all processes of a database; without it there are none. */
+  /** 32 bytes: seals the secrets of webhooks and clusters. The same for all processes of a database; without it there are none. */
   readonly secretKey?: Buffer
   /** The server that takes e-mail: `smtp://user:password@host:587`, and who writes. */
   readonly mail?: MailerOptions
@@ -91,6 +94,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     cluster,
     clusterKey: clusters.keyFor,
     clusterNames: clusters.namesFor,
+    isSharedCluster: clusters.isShared,
     ready: () => phase === 'ready',
     notReady: () => whyNotReady(phase, database),
   }
@@ -113,6 +117,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
           workerId: `${hostname()}/${process.pid}/${randomBytes(3).toString('hex')}`,
           cluster,
           clusterKey: clusters.keyFor,
+          expectCluster: parts.clusterRegistry.expect,
           diagnose: (wait, object, signal) =>
             diagnose(cluster(wait.tenant, wait.cluster), object, { signal, basePath: wait.basePath }),
           ...(options.slots !== undefined && { slots: options.slots }),
@@ -128,6 +133,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     parts.mailer?.stop()
     await upkeep.stop()
     await parts.policies.stop()
+    await parts.clusterRegistry.stop()
     await hub.stop()
     await clusters.stop()
     await signals.stop()
@@ -144,6 +150,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     await parts.policies.start()
     await listener.start()
     await queue.start()
+    await parts.clusterRegistry.start()
     if (app) {
       await identity.start()
       await feed.start()
@@ -199,16 +206,26 @@ function assemble(options: StartOptions) {
     ...(options.policyFile !== undefined && { file: options.policyFile }),
   })
   const gate = createGate({ active: policies.active })
+  const secrets = options.secretKey && createSecretBox(options.secretKey)
   return {
     database,
     queue,
     policies,
-    secrets: options.secretKey && createSecretBox(options.secretKey),
+    secrets,
     mails: options.mail !== undefined,
     mailer: options.mail && createMailer(options.mail),
     signals,
     listener,
     clusters,
+    clusterRegistry: createClusterRegistry({
+      database,
+      listener,
+      clusters,
+      secrets,
+      logger,
+      role: options.role === 'worker' ? 'sluice_worker' : 'sluice_api',
+      refuse: options.localClusters === true ? 'link-local' : 'local',
+    }),
     hub: createWatchHub({ cluster: clusters.get, logger }),
     feed: createFeed({ pool: database.pool, listener, logger }),
     gate,

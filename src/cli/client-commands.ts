@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { addApprovalsCommand } from './approvals.ts'
 import { addBatchesCommand } from './batches.ts'
+import { addClustersCommand } from './clusters.ts'
 import { addConsoleCommand } from './console.ts'
 import { addDeadLettersCommand } from './dead-letters.ts'
 import { addOperationsCommand } from './operations.ts'
@@ -24,6 +25,7 @@ export function addClientCommands(program: Command, terminal: Terminal = process
   addQueuesCommand(program, terminal)
   addSchedulesCommand(program, terminal)
   addOperationsCommand(program, terminal)
+  addClustersCommand(program, terminal)
   addConsoleCommand(program, terminal)
   addTokensCommand(program, terminal)
   addRoleBindingsCommand(program, terminal)

@@ -29,6 +29,7 @@ export interface SluiceOptions {
   readonly kubeconfig: string
   readonly context: string | undefined
   readonly simulated: boolean
+  readonly localClusters: boolean
   readonly devTokens?: DevelopmentTokens
   readonly oneTimeCode?: string
   readonly dataDir: string
@@ -115,6 +116,7 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       kubeconfig: kubeconfigPath,
       context: options.kubeconfig?.context,
       simulated: options.kubeconfig === undefined,
+      localClusters: develops,
       ...(devTokens !== undefined && { devTokens }),
       ...(oneTimeCode !== undefined && { oneTimeCode }),
     })

@@ -19,7 +19,7 @@ Variables:
   SLUICE_PLATFORM_TENANT  tenant whose operators may limit and pause every tenant (default: platform; embedded: default)
   SLUICE_TRUST_PROXY proxies before the API (addresses, networks): their X-Forwarded-For says where requests come from
   SLUICE_SMTP_URL  server that takes e-mail, smtp://user:password@host:587; SLUICE_MAIL_FROM says who writes
-  SLUICE_SECRET_KEY 32 bytes in base64: seals the secrets of webhooks (embedded PostgreSQL: kept in --data)
+  SLUICE_SECRET_KEY 32 bytes in base64: seals the secrets of webhooks and clusters (embedded PostgreSQL: kept in --data)
   SLUICE_LOG_LEVEL debug, info, warn or error (default: info; embedded PostgreSQL: warn)
   SLUICE_DEBUG=1   shows the stack of a failure
 `

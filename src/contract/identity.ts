@@ -18,6 +18,7 @@ export const permissions = [
   'tasks.operate',
   'operations.read',
   'resources.read',
+  'clusters.write',
   'approvals.read',
   'approvals.decide',
   'policies.read',

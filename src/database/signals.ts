@@ -1,7 +1,7 @@
 import { Client, type Pool } from 'pg'
 
 /** What a process can tell the others. A signal is a hint that carries no data: whoever hears it looks for itself. */
-export type Signal = 'events' | 'short' | 'long' | 'finish' | 'deliver' | 'dead' | 'waits' | 'cancel'
+export type Signal = 'events' | 'short' | 'long' | 'finish' | 'deliver' | 'dead' | 'waits' | 'cancel' | 'clusters'
 
 const channel = 'sluice'
 const notify = `select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)`

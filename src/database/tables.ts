@@ -317,6 +317,22 @@ export interface OneTimeSecretsTable {
   expires_at: Date
 }
 
+export interface ClustersTable {
+  tenant_id: string
+  name: string
+  server: string
+  authentication: 'token' | 'client_certificate'
+  sealed_credentials: string | null
+  base_paths: Generated<string[]>
+  revision: Generated<string>
+  created_by: string
+  created_at: Generated<Date>
+  changed_by: string | null
+  changed_at: Date | null
+  removed_by: string | null
+  removed_at: Date | null
+}
+
 /** Every table of the schema `sluice`; `tables.test.ts` compares it with the database's catalogue. */
 export interface Tables {
   domain_events: DomainEventsTable
@@ -340,4 +356,5 @@ export interface Tables {
   api_tokens: ApiTokensTable
   sessions: SessionsTable
   one_time_secrets: OneTimeSecretsTable
+  clusters: ClustersTable
 }

@@ -13,6 +13,7 @@ import { accountRoutes } from './routes/account.ts'
 import { approvalRoutes } from './routes/approvals.ts'
 import { batchRoutes } from './routes/batches.ts'
 import { bulkRoutes } from './routes/bulk.ts'
+import { clusterRoutes } from './routes/clusters.ts'
 import { deadLetterRoutes } from './routes/dead-letters.ts'
 import { createRequestLimits, type RequestLimitsOptions } from './request-limits.ts'
 import { healthRoutes } from './routes/health.ts'
@@ -86,6 +87,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       taskRoutes(api, services)
       operationRoutes(api, services)
       resourceRoutes(api, services)
+      clusterRoutes(api, services)
       approvalRoutes(api, services)
       policyRoutes(api, services)
       notificationRoutes(api, services)

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startTestApi, type TestApi } from '../../test/helpers/api.ts'
 import { noop } from '../../test/helpers/core.ts'
 import { type GovernedCore, startGovernedCore } from '../../test/helpers/governed-core.ts'
+import { kubeconfig } from '../../test/helpers/kubeconfigs.ts'
 import { fromWireId } from '../contract/ids.ts'
 import { grantRole } from '../identity/role-bindings.ts'
 import { createToken } from '../identity/tokens.ts'
@@ -239,6 +240,15 @@ const mutations: Readonly<Record<string, () => Promise<() => Promise<unknown>>>>
   },
   'POST /role-bindings': async () => () => change('POST /role-bindings', { principal: 'zoe', role: 'viewer' }),
   'DELETE /role-bindings/{principal}/{role}': async () => () => change('DELETE /role-bindings/zoe/viewer'),
+  'POST /clusters': async () => () => change('POST /clusters', { name: 'added', kubeconfig: kubeconfig() }),
+  'PUT /clusters/{name}': async () => {
+    await change('POST /clusters', { name: 'changed', kubeconfig: kubeconfig() })
+    return () => change('PUT /clusters/changed', { kubeconfig: kubeconfig() })
+  },
+  'DELETE /clusters/{name}': async () => {
+    await change('POST /clusters', { name: 'removed', kubeconfig: kubeconfig() })
+    return () => change('DELETE /clusters/removed')
+  },
   'POST /session/codes': async () => () => change('POST /session/codes'),
 }
 

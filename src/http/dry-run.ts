@@ -6,7 +6,7 @@ import { callerOf } from './authenticate.ts'
 import { explainPolicy } from './explain-policy.ts'
 import { HttpProblem } from './problems.ts'
 import type { Services } from './services.ts'
-import { refuseUnknownCluster } from './submit.ts'
+import { clusterCheck } from './submit.ts'
 
 export const dryRunSchema = z.object({
   valid: z.literal(true),
@@ -30,7 +30,7 @@ export interface DryRunRequest {
 /** Asks the cluster what it would make of the change (`dryRun=All`). Writes nothing. */
 export async function runDry(services: Services, { request, operation, input }: DryRunRequest) {
   const { tenant } = callerOf(request)
-  refuseUnknownCluster(services, tenant, { operation, input })
+  await clusterCheck(services, tenant)({ operation, input })
   await operation.precheck?.(input, { find: (cluster, ref) => findRecord(services.database, tenant, { cluster, ref }) })
   if (!operation.dryRun) {
     throw new HttpProblem('dry_run_unsupported', {

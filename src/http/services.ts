@@ -10,6 +10,7 @@ import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { TaskAcceptor } from '../tasks/accept-task.ts'
+import type { ClusterRegistry } from '../tasks/cluster-registry.ts'
 import type { Gate } from '../tasks/gate.ts'
 
 /** What the routes work with. */
@@ -23,7 +24,7 @@ export interface Services {
   readonly operations: OperationRegistry
   readonly identity: Identity
   readonly policies: PolicyStore
-  /** Undefined: no key is configured, and webhooks cannot be made. */
+  /** Undefined: no key is configured, and webhooks and clusters cannot be made. */
   readonly secrets: SecretBox | undefined
   /** Which addresses webhooks may reach. @default those of the open internet */
   readonly mayReach?: (address: string) => boolean
@@ -37,6 +38,9 @@ export interface Services {
   /** What the hub calls the same. */
   clusterKey(tenant: string, name: string): string
   clusterNames(tenant: string): readonly string[]
+  /** Whether a cluster of this name is configured for all tenants. */
+  isSharedCluster(name: string): boolean
+  readonly clusterRegistry: ClusterRegistry
   /** Whether the process can serve: cheap, asked on every request. */
   ready(): boolean
   /** Why the process cannot serve yet, one sentence each; empty when it can. */

@@ -23,7 +23,7 @@ export interface Submission {
 export async function submit(services: Services, submission: Submission): Promise<Accepted> {
   const { request, reply, operation, input, options } = submission
   const { principal, tenant } = callerOf(request)
-  refuseUnknownCluster(services, tenant, submission)
+  await clusterCheck(services, tenant)(submission)
   await operation.precheck?.(input, {
     find: (cluster, ref) => findRecord(services.database, tenant, { cluster, ref }),
   })
@@ -55,10 +55,23 @@ export async function submit(services: Services, submission: Submission): Promis
 /** What asks for a cluster by name. */
 type ClusterUse = Pick<Submission, 'operation' | 'input'>
 
-export function refuseUnknownCluster(services: Services, tenant: string, { operation, input }: ClusterUse): void {
-  const name = operation.cluster?.(input)
-  if (name === undefined || services.clusterNames(tenant).includes(name)) return
-  throw new HttpProblem('unknown_cluster', {
+/**
+ * Refuses what names a cluster that the tenant does not have. One that this process does not know may have been added a
+ * moment ago in another: it looks, once for all that is checked together.
+ */
+export function clusterCheck(services: Services, tenant: string): (use: ClusterUse) => Promise<void> {
+  let looked = false
+  return async ({ operation, input }) => {
+    const name = operation.cluster?.(input)
+    if (name === undefined || services.clusterNames(tenant).includes(name)) return
+    if (!looked) await services.clusterRegistry.look()
+    looked = true
+    if (!services.clusterNames(tenant).includes(name)) throw unknownCluster(name)
+  }
+}
+
+function unknownCluster(name: string): HttpProblem {
+  return new HttpProblem('unknown_cluster', {
     detail: `There is no cluster ${name}. Name a configured one, or leave it out for "default".`,
     errors: [{ pointer: '/cluster', message: 'is not a configured cluster' }],
   })

@@ -14,6 +14,7 @@ export type ClusterErrorCode =
   | 'not_found'
   | 'unknown_kind'
   | 'cluster_configuration'
+  | 'cluster_removed'
 
 export interface ClusterErrorDetails {
   /** HTTP status, where there was an answer. */
@@ -149,5 +150,11 @@ export class UnknownKindError extends ClusterError {
 /** The kubeconfig, or a path of it, cannot be used. */
 export class ClusterConfigurationError extends ClusterError {
   readonly code = 'cluster_configuration'
+  readonly retryable = false
+}
+
+/** Its tenant removed the cluster. */
+export class ClusterRemovedError extends ClusterError {
+  readonly code = 'cluster_removed'
   readonly retryable = false
 }

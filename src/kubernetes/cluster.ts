@@ -138,7 +138,7 @@ export function connectCluster(options: ConnectOptions): Cluster {
     name: options.name,
     credentials: createCredentials(sourceOf(options), clock),
     clock,
-    refuseLocal: options.credentials?.refuseLocal ?? false,
+    refuse: options.credentials?.refuse,
   })
   return createCluster({ name: options.name, simulated: options.simulated ?? false, basePaths, transport, clock })
 }

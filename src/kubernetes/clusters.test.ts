@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { connectClusters } from './clusters.ts'
-import { ClusterConfigurationError } from './cluster-errors.ts'
+import { ClusterConfigurationError, ClusterRemovedError } from './cluster-errors.ts'
 
 const credentials = { server: 'http://127.0.0.1:1', token: 't' }
 
@@ -24,20 +24,39 @@ describe('clusters', () => {
     expect(clusters.keyFor('other', 'default')).toBe('default')
     expect(clusters.namesFor('acme')).toEqual(['default', 'prod'])
     expect(clusters.namesFor('other')).toEqual(['default'])
+    expect(['default', 'prod', 'acme/prod', ''].filter(clusters.isShared)).toEqual(['default'])
     for (const name of ['prod', 'acme/prod', 'acme/default', '']) {
       expect(() => clusters.keyFor('other', name)).toThrow(ClusterConfigurationError)
     }
   })
 
-  test('may be added, given other credentials, and removed while running', async () => {
+  test('may be added and given other credentials while running', async () => {
     const clusters = connectClusters([])
     await clusters.set({ name: 'prod', tenant: 'acme', credentials })
     const first = clusters.get('acme/prod')
     await clusters.set({ name: 'prod', tenant: 'acme', credentials: { ...credentials, token: 'rotated' } })
     expect(clusters.get('acme/prod')).not.toBe(first)
     await expect(first.version()).rejects.toThrow('was closed')
-    await clusters.remove('acme/prod')
+    await clusters.stop()
+  })
+
+  test('one that was retired says why, ends what is under way, and is no name any more', async () => {
+    const clusters = connectClusters([{ name: 'shared', credentials }])
+    const own = { name: 'prod', tenant: 'acme', credentials }
+    await clusters.set(own)
+    const first = clusters.get('acme/prod')
+    await clusters.retire(own, () => new ClusterRemovedError('removed by alice'))
+    await expect(first.version()).rejects.toThrow('was closed')
     expect(clusters.has('acme/prod')).toBe(false)
+    expect(clusters.namesFor('acme')).toEqual(['shared'])
+    expect(clusters.keyFor('acme', 'prod')).toBe('acme/prod')
+    expect(() => clusters.get('acme/prod')).toThrow('removed by alice')
+    expect(() => clusters.keyFor('other', 'prod')).toThrow('There is no cluster "prod"')
+    // One for all of that name comes before it, and a new one of that name makes it forgotten.
+    await clusters.set({ name: 'prod', credentials })
+    expect(clusters.keyFor('acme', 'prod')).toBe('prod')
+    await clusters.set(own)
+    expect(clusters.get(clusters.keyFor('acme', 'prod')).name).toBe('prod')
     await clusters.stop()
   })
 

@@ -2,7 +2,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { parseDocument } from 'yaml'
 import { z } from 'zod'
 import { ClusterConfigurationError } from './cluster-errors.ts'
-import { isLocalHost } from './local-address.ts'
+import { isRefusedHost, type RefusedAddresses } from './local-address.ts'
 
 /** Everything needed to speak to an API server, as plain data: no file, no program, no proxy. */
 export interface StaticCredentials {
@@ -13,8 +13,8 @@ export interface StaticCredentials {
   /** PEM, together with `key`. */
   readonly certificate?: string
   readonly key?: string
-  /** Refuse to connect to this machine and link-local addresses, whatever the server's name resolves to. @default false */
-  readonly refuseLocal?: boolean
+  /** Addresses that are not connected to, whatever the server's name resolves to. @default none */
+  readonly refuse?: RefusedAddresses
 }
 
 const maxBytes = 256 * 1024
@@ -67,18 +67,19 @@ type Kubeconfig = z.output<typeof kubeconfigSchema>
  */
 export function parseRestrictedKubeconfig(
   text: string,
-  options: { readonly context?: string | undefined; readonly allowLocal?: boolean } = {},
+  options: { readonly context?: string | undefined; readonly refuse?: RefusedAddresses } = {},
 ): StaticCredentials {
+  const { refuse: refused = 'local' } = options
   const config = parseKubeconfig(text)
   const contextName = options.context ?? config['current-context']
   if (contextName === undefined) throw refuse('current-context is missing: say which context to use')
   const { context } = pick(config.contexts, 'context', contextName)
   const { cluster } = pick(config.clusters, 'cluster', context.cluster)
   const { user } = pick(config.users, 'user', context.user)
-  for (const each of config.clusters) checkServer(each.cluster.server, options.allowLocal ?? false)
+  for (const each of config.clusters) checkServer(each.cluster.server, refused)
   return {
     server: cluster.server.replace(/\/+$/, ''),
-    refuseLocal: !options.allowLocal,
+    refuse: refused,
     ...readCa(cluster),
     ...readUser(user),
   }
@@ -120,7 +121,7 @@ function pick<Entry extends { readonly name: string }>(entries: readonly Entry[]
   return entry
 }
 
-function checkServer(server: string, allowLocal: boolean): void {
+function checkServer(server: string, refused: RefusedAddresses): void {
   const url = URL.canParse(server) && /^[\x21-\x7e]+$/.test(server) ? new URL(server) : undefined
   if (!url) throw refuse('server is not a URL')
   if (url.protocol !== 'https:') throw refuse('server must begin with https://')
@@ -129,7 +130,7 @@ function checkServer(server: string, allowLocal: boolean): void {
     throw refuse('server must not contain a query or fragment')
   }
   if (server.includes('\\') || /\/\.{1,2}(\/|$)/.test(server)) throw refuse('server must not contain \\, /./ or /../')
-  if (!allowLocal && isLocalHost(url.hostname)) {
+  if (isRefusedHost(url.hostname, refused)) {
     throw refuse(`server ${url.hostname} is an address of this machine or link-local`)
   }
 }

@@ -32,12 +32,12 @@ function open(options: {
   readonly clock?: Clock
   readonly credentials?: Credentials
   readonly authentication?: Partial<Authentication>
-  readonly refuseLocal?: boolean
+  readonly refuse?: 'local' | 'link-local'
 }): Transport {
-  const { server, clock = systemClock, authentication, refuseLocal = false } = options
+  const { server, clock = systemClock, authentication, refuse } = options
   const fixed: Authentication = { server, headers: {}, tls: {}, proxyUrl: undefined, ...authentication }
   const credentials = options.credentials ?? { current: () => Promise.resolve(fixed) }
-  const transport = createTransport({ name: 'test', credentials, clock, refuseLocal })
+  const transport = createTransport({ name: 'test', credentials, clock, refuse })
   closing.push(() => transport.stop())
   return transport
 }
@@ -134,7 +134,17 @@ describe('connections', () => {
     const { server } = await serve((_, response) => json(response, 200, {}))
     const { port } = new URL(server)
     for (const host of ['localhost', '127.0.0.1', '[::1]', '[::ffff:127.0.0.1]']) {
-      const transport = open({ server: `http://${host}:${port}`, refuseLocal: true })
+      const transport = open({ server: `http://${host}:${port}`, refuse: 'local' })
+      await expect(transport.request({ method: 'GET', path: '/' })).rejects.toThrow(/refused/)
+    }
+  })
+
+  test('for a developer it takes this machine, and still refuses where clouds keep metadata', async () => {
+    const { server } = await serve((_, response) => json(response, 200, {}))
+    const near = open({ server, refuse: 'link-local' })
+    await expect(near.request({ method: 'GET', path: '/' })).resolves.toMatchObject({ status: 200 })
+    for (const host of ['169.254.169.254', '[fe80::1]', '[::ffff:169.254.169.254]', 'metadata.google.internal']) {
+      const transport = open({ server: `http://${host}`, refuse: 'link-local' })
       await expect(transport.request({ method: 'GET', path: '/' })).rejects.toThrow(/refused/)
     }
   })

@@ -32,12 +32,11 @@ function open(options: {
   readonly clock?: Clock
   readonly credentials?: Credentials
   readonly authentication?: Partial<Authentication>
-  readonly refuseLocal?: boolean
 }): Transport {
-  const { server, clock = systemClock, authentication, refuseLocal = false } = options
+  const { server, clock = systemClock, authentication } = options
   const fixed: Authentication = { server, headers: {}, tls: {}, proxyUrl: undefined, ...authentication }
   const credentials = options.credentials ?? { current: () => Promise.resolve(fixed) }
-  const transport = createTransport({ name: 'test', credentials, clock, refuseLocal })
+  const transport = createTransport({ name: 'test', credentials, clock })
   closing.push(() => transport.stop())
   return transport
 }

@@ -2,7 +2,7 @@ import { type Dispatcher, Pool, ProxyAgent } from 'undici'
 import type { Clock } from './clock.ts'
 import { ClusterConfigurationError, ClusterError, UnreachableError } from './cluster-errors.ts'
 import type { Authentication, Credentials } from './credentials.ts'
-import { isLocalHost, lookupRemote } from './local-address.ts'
+import { isRefusedHost, type RefusedAddresses, refusingLookup } from './local-address.ts'
 import { raceSignal } from './race-signal.ts'
 import { statusToError } from './status-to-error.ts'
 
@@ -41,8 +41,8 @@ export interface TransportOptions {
   readonly name: string
   readonly credentials: Credentials
   readonly clock: Clock
-  /** Refuses to connect to addresses of this machine and link-local ones. @default false */
-  readonly refuseLocal?: boolean
+  /** Addresses that are not connected to. @default none */
+  readonly refuse?: RefusedAddresses | undefined
 }
 
 const defaultTimeoutMs = 30_000
@@ -271,10 +271,11 @@ function createPool(authentication: Authentication, options: TransportOptions, c
     return new ProxyAgent({ ...shared, uri: proxyUrl, requestTls: { ...tls, ...keepAlive, allowH2: false } })
   }
   // Names are checked when they are looked up; addresses are not looked up.
-  if (options.refuseLocal && isLocalHost(new URL(server).hostname)) {
+  const { refuse } = options
+  if (refuse && isRefusedHost(new URL(server).hostname, refuse)) {
     throw new ClusterConfigurationError(`${server} is an address of this machine or link-local: refused.`)
   }
-  const lookup = options.refuseLocal ? { lookup: lookupRemote } : {}
+  const lookup = refuse ? { lookup: refusingLookup(refuse) } : {}
   return new Pool(new URL(server).origin, { ...shared, connect: { ...tls, ...keepAlive, ...lookup } })
 }
 

@@ -3,6 +3,7 @@ import { toWireId } from '../contract/ids.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Cluster, KubernetesObject, ObjectRef } from '../kubernetes/cluster.ts'
+import { ClusterRemovedError } from '../kubernetes/cluster-errors.ts'
 import { conditionsOf } from '../kubernetes/readiness-presets.ts'
 import { evaluateReadiness, type Readiness, type ReadinessPin } from '../kubernetes/readiness.ts'
 import type { ResourceRecord } from '../operations/define-operation.ts'
@@ -26,6 +27,8 @@ export interface FinishWaitOptions {
   /** Milliseconds that one look at the live object may take. */
   readonly lookMs: number
   cluster(tenant: string, name: string): Cluster
+  /** Looks for a cluster that this process does not know yet. Without it nobody adds one. */
+  expectCluster?(tenant: string, name: string): Promise<void>
   /** Explains why the object is not ready (its Pods, its warning events); best effort. */
   diagnose(wait: FinishingWait, object: KubernetesObject, signal: AbortSignal): Promise<string | undefined>
 }
@@ -80,8 +83,17 @@ async function look(options: FinishWaitOptions, wait: FinishingWait, job: Claime
   const signal = AbortSignal.timeout(overdue ? Math.min(options.lookMs, 3_000) : options.lookMs)
   let object: KubernetesObject | undefined
   try {
+    await options.expectCluster?.(wait.tenant, wait.cluster)
     object = await options.cluster(wait.tenant, wait.cluster).get(refOf(wait), { basePath: wait.basePath, signal })
   } catch (error) {
+    if (error instanceof ClusterRemovedError) {
+      const detail = `${wait.kind} ${wait.name} was not ready yet. ${error.message} What was asked of the cluster goes on there.`
+      return {
+        wait,
+        job,
+        end: { type: 'task.failed', error: taskProblem({ code: error.code, detail, retryable: false }) },
+      }
+    }
     // The deadline is the deadline, also while the cluster is away.
     if (!overdue) throw error
     const state = `its cluster could not be read (${error instanceof Error ? error.message : String(error)})`

@@ -24,6 +24,8 @@ export interface RunTaskOptions {
   /** Milliseconds that a handler gets to end after its signal fired, before its outcome is written without it. */
   readonly graceMs: number
   cluster(tenant: string, name: string): Cluster
+  /** Looks for a cluster that this process does not know yet. Without it nobody adds one. */
+  expectCluster?(tenant: string, name: string): Promise<void>
   /** Called for each progress report; writes it in its own time. */
   onProgress(attempt: SettledAttempt, progress: Progress): void
   /** Called when an attempt turns out to be somebody else's now. */
@@ -179,7 +181,10 @@ async function perform(
     },
   }
   try {
-    return await operation.perform(context, operation.input.parse(attempt.input))
+    const input = operation.input.parse(attempt.input)
+    const cluster = operation.cluster?.(input)
+    if (cluster !== undefined) await options.expectCluster?.(attempt.tenant, cluster)
+    return await operation.perform(context, input)
   } catch (error) {
     return signal.aborted ? abortedOutcome(attempt, signal) : failedOutcome(options, { attempt, operation, error })
   }

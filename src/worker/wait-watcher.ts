@@ -1,6 +1,7 @@
 import { v5 as uuidv5 } from 'uuid'
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
+import { ClusterRemovedError } from '../kubernetes/cluster-errors.ts'
 import {
   createReadinessTracker,
   needsWholeObject,
@@ -116,6 +117,9 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
         whole: needsWholeObject(wait.rules),
       },
       (event) => judge(wait.eventId, (tracker) => tracker.take(event, Date.now())),
+      (error) => {
+        if (error instanceof ClusterRemovedError) bringForward([wait.eventId])
+      },
     )
     entry.unsubscribe = () => subscription.unsubscribe()
   }
@@ -126,7 +130,8 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
     } catch (error) {
       // Another worker may know this cluster; behind the watch stands the finish job at the deadline.
       drop(wait.eventId)
-      options.logger.warn('wait cannot be watched here', { cluster: wait.cluster, error })
+      if (error instanceof ClusterRemovedError) bringForward([wait.eventId])
+      else options.logger.warn('wait cannot be watched here', { cluster: wait.cluster, error })
     }
   }
 

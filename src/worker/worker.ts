@@ -48,6 +48,8 @@ export interface WorkerOptions {
   cluster(tenant: string, name: string): Cluster
   /** What the hub calls the same. */
   clusterKey(tenant: string, name: string): string
+  /** Looks for a cluster that this process does not know yet. Without it nobody adds one. */
+  expectCluster?(tenant: string, name: string): Promise<void>
   /** The policy at the door, for what schedules ask for. Without it nothing needs an approval. */
   readonly gate?: Gate
   /** Whether a schedule's owner may still ask for its operation. @default yes */

@@ -1,12 +1,14 @@
 import { createApp, type App, type AppOptions } from '../../src/http/app.ts'
 import type { Services } from '../../src/http/services.ts'
 import { createDevelopmentIdentity, type DevelopmentPrincipal } from '../../src/identity/development-identity.ts'
+import { connectClusters } from '../../src/kubernetes/clusters.ts'
 import { createWatchHub } from '../../src/kubernetes/watch-hub.ts'
 import { createFeed } from '../../src/live/feed.ts'
 import type { Operation } from '../../src/operations/define-operation.ts'
 import { createSecretBox } from '../../src/notifications/secret-box.ts'
 import { createOperationRegistry } from '../../src/operations/registry.ts'
 import { createMemoryLogger, type MemoryLogger } from '../../src/platform/memory/memory-logger.ts'
+import { createClusterRegistry } from '../../src/tasks/cluster-registry.ts'
 import type { GovernedCore } from './governed-core.ts'
 
 // Answers are whatever the test expects of them; a wrong expectation fails it.
@@ -47,18 +49,30 @@ export async function startTestApi(
     throw new Error(`there is no cluster ${name} here`)
   }
   const hub = createWatchHub({ cluster: (name) => noCluster('', name), logger })
+  const secrets = createSecretBox(Buffer.alloc(32, 7))
+  const clusterRegistry = createClusterRegistry({
+    database: core.database,
+    listener: core.listener,
+    clusters: connectClusters([]),
+    secrets,
+    logger,
+    role: 'sluice_api',
+    refuse: 'local',
+  })
   const services: Services = {
     ...core,
     ...options,
     identity: createDevelopmentIdentity({ database: core.database, logger, tokens, platformTenant: 'default' }),
     operations: createOperationRegistry(operations),
-    secrets: createSecretBox(Buffer.alloc(32, 7)),
+    secrets,
     feed,
     logger,
     hub,
     cluster: noCluster,
     clusterKey: (_tenant, name) => name,
     clusterNames: () => ['default'],
+    isSharedCluster: (name) => name === 'default',
+    clusterRegistry,
     ready: () => true,
     notReady: async () => [],
   }

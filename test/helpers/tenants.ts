@@ -2,8 +2,7 @@ import { createDatabase } from '../../src/database/database.ts'
 import { roles } from '../../src/contract/identity.ts'
 import { grantRole } from '../../src/identity/role-bindings.ts'
 import { createToken, revokeToken } from '../../src/identity/tokens.ts'
-import { startSluice, type RunningSluice } from '../../src/main.ts'
-import type { RequestLimitsOptions } from '../../src/http/request-limits.ts'
+import { startSluice, type RunningSluice, type StartOptions } from '../../src/main.ts'
 import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
 import { noop } from './core.ts'
 import { createTestDatabase } from './test-database.ts'
@@ -25,7 +24,7 @@ export interface Tenants {
 }
 
 /** An API process on a real database with two tenants, and a token for everybody in them. */
-export async function startTenants(options: { readonly requestLimits?: RequestLimitsOptions } = {}): Promise<Tenants> {
+export async function startTenants(options: Partial<StartOptions> = {}): Promise<Tenants> {
   const { url: databaseUrl } = await createTestDatabase()
   const database = createDatabase({ url: databaseUrl, poolMax: 2, poolMin: 0 })
   const tokens: Partial<Record<Asker, string>> = {}

@@ -28,6 +28,7 @@ const allowed: Readonly<Record<string, readonly Role[]>> = {
   // Of the platform's tenant only.
   'platform.operate': [],
   'approvals.decide': ['approver', 'admin'],
+  'clusters.write': ['admin'],
   'webhooks.read': ['admin'],
   'webhooks.write': ['admin'],
   'audit.read': ['admin'],

@@ -13,7 +13,7 @@ import type { Caller } from '../../identity/principal.ts'
 import { callerOf } from '../authenticate.ts'
 import { HttpProblem, inputDetail } from '../problems.ts'
 import type { Services } from '../services.ts'
-import { refuseUnknownCluster } from '../submit.ts'
+import { clusterCheck } from '../submit.ts'
 import { findOperation } from './operations.ts'
 
 const bulkBodyLimit = 16 * 1024 * 1024
@@ -106,11 +106,12 @@ type Items = z.output<typeof bulkRequestSchema>['items']
 async function checkItems(services: Services, { tenant, principal }: Caller, items: Items): Promise<AcceptRequest[]> {
   const errors: { pointer: string; message: string }[] = []
   const requests: AcceptRequest[] = []
+  const checkCluster = clusterCheck(services, tenant)
   for (const [index, item] of items.entries()) {
     const below = `/items/${index}`
     try {
       const { operation, input } = findOperation(services, item, below)
-      refuseUnknownCluster(services, tenant, { operation, input })
+      await checkCluster({ operation, input })
       await operation.precheck?.(input, {
         find: (cluster, ref) => findRecord(services.database, tenant, { cluster, ref }),
       })

@@ -17,7 +17,7 @@ import type { Caller } from '../../identity/principal.ts'
 import { callerOf } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
-import { refuseUnknownCluster, toAnswer } from '../submit.ts'
+import { clusterCheck, toAnswer } from '../submit.ts'
 import { findOperation } from './operations.ts'
 
 const params = z.object({ schedule_id: z.string() })
@@ -67,7 +67,7 @@ export function scheduleRoutes(app: App, services: Services): void {
     async (request, reply) => {
       const row = await createSchedule(
         scopeOf(services, callerOf(request)),
-        toFields(services, callerOf(request).tenant, request.body),
+        await toFields(services, callerOf(request).tenant, request.body),
       )
       return reply.status(201).send(toSchedule(row))
     },
@@ -81,7 +81,8 @@ export function scheduleRoutes(app: App, services: Services): void {
     async (request) => {
       const caller = callerOf(request)
       const { schedule_id: id } = await own(caller, request.params.schedule_id)
-      const row = await replaceSchedule(scopeOf(services, caller), id, toFields(services, caller.tenant, request.body))
+      const fields = await toFields(services, caller.tenant, request.body)
+      const row = await replaceSchedule(scopeOf(services, caller), id, fields)
       if (!row) throw noSuchSchedule(request.params.schedule_id)
       return toSchedule(row)
     },
@@ -145,9 +146,9 @@ export function scheduleRoutes(app: App, services: Services): void {
   )
 }
 
-function toFields(services: Services, tenant: string, body: z.output<typeof scheduleRequestSchema>) {
+async function toFields(services: Services, tenant: string, body: z.output<typeof scheduleRequestSchema>) {
   const { operation, input } = findOperation(services, body)
-  refuseUnknownCluster(services, tenant, { operation, input })
+  await clusterCheck(services, tenant)({ operation, input })
   return {
     name: body.name,
     operation: operation.type,
