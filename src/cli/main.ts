@@ -4,6 +4,7 @@ import { addAdminCommand } from './admin.ts'
 import { addClientCommands, processTerminal } from './client-commands.ts'
 import { describeFailure, describeStack } from './describe-failure.ts'
 import { addMigrateCommand } from './migrate.ts'
+import { addSimulateCommand } from './simulate.ts'
 import { addStartCommand } from './start.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -27,6 +28,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
   addMigrateCommand(program, terminal)
   addAdminCommand(program, terminal)
   addClientCommands(program, terminal)
+  addSimulateCommand(program, terminal)
   try {
     await program.parseAsync(args, { from: 'user' })
     return exitCode

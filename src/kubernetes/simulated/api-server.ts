@@ -152,7 +152,9 @@ export class ApiServer {
     const user = this.#parts.authorizer.authenticate(request.headers)
     if (url.pathname.startsWith('/simulate/')) {
       this.#parts.authorizer.requireAdmin(user, url.pathname)
-      send(response, await answerFaultRequest(this.#parts.faults(), request, url))
+      const { afterwards, ...answer } = await answerFaultRequest(this.#parts.faults(), request, url)
+      if (afterwards) response.once('close', afterwards)
+      send(response, answer)
       return
     }
     const target = parseTarget(request.method ?? 'GET', url)

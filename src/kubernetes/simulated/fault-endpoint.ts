@@ -1,15 +1,24 @@
 import type { IncomingMessage } from 'node:http'
 import { mediaType, parseBody, readBody, requireObject } from './api-request.ts'
 import type { ControllerFault, ControllerMode, FaultInjector, FaultLimit, FaultMatch } from './faults.ts'
-import { numberAt, stringAt, type Json, type JsonObject } from './json.ts'
+import { stringAt, type Json, type JsonObject } from './json.ts'
 import type { Answer } from './resource-handler.ts'
 import { badRequest, methodNotAllowed, pathNotFound } from './status-error.ts'
+
+/** An answer, and what happens once it is sent. */
+export interface FaultAnswer extends Answer {
+  readonly afterwards?: () => void
+}
 
 /**
  * `/simulate/faults`: GET lists what is active, DELETE takes all of it back, POST `{"fault": "cut", …}` injects one.
  * Members are those of the methods of FaultInjector.
  */
-export async function answerFaultRequest(faults: FaultInjector, request: IncomingMessage, url: URL): Promise<Answer> {
+export async function answerFaultRequest(
+  faults: FaultInjector,
+  request: IncomingMessage,
+  url: URL,
+): Promise<FaultAnswer> {
   if (url.pathname !== '/simulate/faults') throw pathNotFound()
   switch (request.method) {
     case 'GET':
@@ -22,58 +31,72 @@ export async function answerFaultRequest(faults: FaultInjector, request: Incomin
       return answer({ simulated: true, active: [] })
     case 'POST': {
       const body = requireObject(parseBody(await readBody(request), mediaType(request)))
-      return answer({ simulated: true, ...injectFault(faults, body) })
+      const inject = readFault(faults, body)
+      // They break every connection, and with it that of whoever asked for them.
+      const breaks = body['fault'] === 'restart' || body['fault'] === 'futureResourceVersion'
+      if (breaks) return { ...answer({ simulated: true, injected: body['fault'] }), afterwards: inject }
+      return answer({ simulated: true, ...inject() })
     }
     default:
       throw methodNotAllowed()
   }
 }
 
+/** Injects what the JSON form of a fault says; 400 when it says nothing that is known. */
+export function injectFault(faults: FaultInjector, body: JsonObject): Record<string, unknown> {
+  return readFault(faults, body)()
+}
+
 const members = ['fault', 'verb', 'resource', 'namespace', 'name', 'count', 'forMs', 'retryAfter', 'ms', 'downMs', 'by']
 const controllerMembers = ['fault', 'mode', 'kind', 'namespace', 'name', 'reason', 'everyMs']
 
-/** Injects what the JSON form of a fault says; 400 when it says nothing that is known. */
-export function injectFault(faults: FaultInjector, body: JsonObject): Record<string, unknown> {
+function readFault(faults: FaultInjector, body: JsonObject): () => Record<string, unknown> {
   const fault = stringAt(body, 'fault') ?? ''
   const known = fault === 'controller' ? controllerMembers : members
   const strange = Object.keys(body).find((key) => !known.includes(key))
   if (strange !== undefined) throw badRequest(`unknown member ${JSON.stringify(strange)}; known: ${known.join(', ')}`)
+  if (fault === 'controller') return injecting(fault, faults.controller.bind(faults, controllerFaultOf(body)))
   const match = matchOf(body)
   const limited = { ...match, ...limitOf(body) }
   switch (fault) {
     case 'cut':
-      return { watches: faults.cut(match) }
+      return () => ({ watches: faults.cut(match) })
     case 'halfOpen':
-      return { watches: faults.halfOpen(match) }
+      return () => ({ watches: faults.halfOpen(match) })
     case 'gone410':
-      return { watches: faults.gone410(match) }
+      return () => ({ watches: faults.gone410(match) })
     case 'tooManyRequests': {
-      const retryAfter = numberAt(body, 'retryAfter')
-      faults.tooManyRequests({ ...limited, ...(retryAfter === undefined ? {} : { retryAfter }) })
-      return { injected: fault }
+      const retryAfter = numberIn(body, 'retryAfter')
+      const options = { ...limited, ...(retryAfter === undefined ? {} : { retryAfter }) }
+      return injecting(fault, () => faults.tooManyRequests(options))
     }
     case 'error500':
-      faults.error500(limited)
-      return { injected: fault }
+      return injecting(fault, () => faults.error500(limited))
     case 'malformedJson':
-      faults.malformedJson(limited)
-      return { injected: fault }
-    case 'slow':
-      faults.slow(numberAt(body, 'ms') ?? 1_000, limited)
-      return { injected: fault }
-    case 'restart':
-      faults.restart({ downMs: numberAt(body, 'downMs') ?? 0 })
-      return { injected: fault }
-    case 'futureResourceVersion':
-      faults.futureResourceVersion({ by: numberAt(body, 'by') ?? 10_000 })
-      return { injected: fault }
-    case 'controller':
-      faults.controller(controllerFaultOf(body))
-      return { injected: fault }
+      return injecting(fault, () => faults.malformedJson(limited))
+    case 'slow': {
+      const ms = numberIn(body, 'ms') ?? 1_000
+      return injecting(fault, () => faults.slow(ms, limited))
+    }
+    case 'restart': {
+      const downMs = numberIn(body, 'downMs') ?? 0
+      return injecting(fault, () => faults.restart({ downMs }))
+    }
+    case 'futureResourceVersion': {
+      const by = numberIn(body, 'by') ?? 10_000
+      return injecting(fault, () => faults.futureResourceVersion({ by }))
+    }
     default:
       throw badRequest(
         `unknown fault ${JSON.stringify(fault)}; known: cut, halfOpen, gone410, tooManyRequests, error500, malformedJson, slow, restart, futureResourceVersion, controller`,
       )
+  }
+}
+
+function injecting(fault: string, inject: () => unknown): () => Record<string, unknown> {
+  return () => {
+    inject()
+    return { injected: fault }
   }
 }
 
@@ -91,8 +114,8 @@ function matchOf(body: JsonObject): FaultMatch {
 }
 
 function limitOf(body: JsonObject): FaultLimit {
-  const count = numberAt(body, 'count')
-  const forMs = numberAt(body, 'forMs')
+  const count = numberIn(body, 'count')
+  const forMs = numberIn(body, 'forMs')
   return { ...(count === undefined ? {} : { count }), ...(forMs === undefined ? {} : { forMs }) }
 }
 
@@ -101,7 +124,7 @@ const modes: readonly ControllerMode[] = ['fail', 'stall', 'flap', 'deleteAndRec
 function controllerFaultOf(body: JsonObject): ControllerFault {
   const mode = modes.find((known) => known === body['mode'])
   if (mode === undefined) throw badRequest(`mode must be one of ${modes.join(', ')}`)
-  const everyMs = numberAt(body, 'everyMs')
+  const everyMs = numberIn(body, 'everyMs')
   return {
     mode,
     ...text(body, 'kind'),
@@ -110,6 +133,12 @@ function controllerFaultOf(body: JsonObject): ControllerFault {
     ...text(body, 'reason'),
     ...(everyMs === undefined ? {} : { everyMs }),
   }
+}
+
+function numberIn(body: JsonObject, key: string): number | undefined {
+  const value = body[key]
+  if (value === undefined || (typeof value === 'number' && value >= 0)) return value
+  throw badRequest(`${key} must be a number, zero or more`)
 }
 
 function text<K extends string>(body: JsonObject, key: K): Partial<Record<K, string>> {

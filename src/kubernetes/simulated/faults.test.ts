@@ -221,6 +221,18 @@ describe('faults over HTTP', () => {
     expect((await api.call('GET', configMaps)).status).toBe(200)
     expect((await api.call('POST', path, { body: { fault: 'meteor' } })).status).toBe(400)
     expect((await api.call('POST', path, { body: { fault: 'cut', strange: 1 } })).status).toBe(400)
+    expect((await api.call('POST', path, { body: { fault: 'restart', downMs: 'soon' } })).status).toBe(400)
+  })
+
+  test('who asks for a fault that breaks every connection is answered before', async () => {
+    for (const fault of ['restart', 'futureResourceVersion']) {
+      const watch = await api.watch(configMaps)
+      expect(await api.call('POST', '/simulate/faults', { body: { fault } })).toMatchObject({
+        status: 200,
+        body: { simulated: true, injected: fault },
+      })
+      await watch.untilClosed()
+    }
   })
 })
 
