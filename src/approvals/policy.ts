@@ -179,6 +179,12 @@ export function describeStage({ quorum, roles, groups }: Stage): string {
   return `${quorum === 1 ? 'one approval' : `${quorum} approvals`} by ${who}`
 }
 
+/** Whom to tell that a stage waits for them. */
+export const deciders = ({ roles, groups }: Stage): string[] => [
+  ...roles.map((role) => `role:${role}`),
+  ...groups.map((group) => `group:${group}`),
+]
+
 /** Runs the examples that a policy brings. Returns what went otherwise; empty when all hold. */
 export function testPolicy(policy: Policy): { readonly name: string; readonly message: string }[] {
   return policy.tests.flatMap(({ name, given, expect }) => {

@@ -34,18 +34,30 @@ export async function enterStage(tx: Transaction, ticketId: string, stage: numbe
   await tx.updateTable('tickets').set({ stage }).where('ticket_id', '=', ticketId).execute()
 }
 
-/** Binds the ticket to the rule that it meets now. Decisions given under another rule count no more. */
+export interface Binding {
+  readonly verdict: Extract<Verdict, { outcome: 'approval' }>
+  readonly version: number
+  readonly environment: string
+}
+
+/** Binds the ticket to the rule that it meets now. Decisions given under another rule count no more; returns whose. */
 export async function rebindTicket(
   tx: Transaction,
   ticketId: string,
-  { verdict, version }: { readonly verdict: Extract<Verdict, { outcome: 'approval' }>; readonly version: number },
-): Promise<void> {
+  { verdict, version, environment }: Binding,
+): Promise<string[]> {
   await sql`update sluice.tickets set rule = ${verdict.rule}, rule_digest = ${verdict.ruleDigest},
-      policy_version = ${version}::int, stages = ${JSON.stringify(verdict.stages)}::jsonb, stage = 0,
-      expires_at = clock_timestamp() + make_interval(secs => ${verdict.expiresInMs / 1000}::float8)
+      policy_version = ${version}::int, environment = ${environment}, stages = ${JSON.stringify(verdict.stages)}::jsonb,
+      stage = 0, expires_at = clock_timestamp() + make_interval(secs => ${verdict.expiresInMs / 1000}::float8)
     where ticket_id = ${ticketId}::uuid`.execute(tx)
-  await sql`update sluice.decisions set dropped_at = clock_timestamp()
-    where ticket_id = ${ticketId}::uuid and dropped_at is null`.execute(tx)
+  return dropDecisions(tx, ticketId)
+}
+
+/** What was said so far counts no more: it was about something else. Returns whose it was. */
+export async function dropDecisions(tx: Transaction, ticketId: string): Promise<string[]> {
+  const { rows } = await sql<{ principal: string }>`update sluice.decisions set dropped_at = clock_timestamp()
+    where ticket_id = ${ticketId}::uuid and dropped_at is null and items is null returning principal`.execute(tx)
+  return rows.map(({ principal }) => principal)
 }
 
 export async function keepTicket(tx: Transaction, ticketId: string, version: number): Promise<void> {
@@ -58,6 +70,8 @@ export interface NewDecision {
   readonly principal: string
   readonly comment: string | null
   readonly diffDigest: string | null
+  /** UUIDs of the tasks that it is about; all that the ticket holds by default. */
+  readonly items?: readonly string[] | undefined
 }
 
 export async function recordDecision(tx: Transaction, decision: NewDecision): Promise<void> {
@@ -74,17 +88,19 @@ export async function recordDecision(tx: Transaction, decision: NewDecision): Pr
       payload_hash: ticket.payload_hash,
       rule_digest: ticket.rule_digest,
       diff_digest: decision.diffDigest,
+      items: decision.items ? [...decision.items] : null,
     })
     .execute()
 }
 
-/** What counts: decisions of the rule in force. Oldest first. */
+/** What counts: decisions on the whole ticket, under the rule in force. Oldest first. */
 export function readDecisions(tx: Transaction, ticketId: string): Promise<DecisionRow[]> {
   return tx
     .selectFrom('decisions')
     .selectAll()
     .where('ticket_id', '=', ticketId)
     .where('dropped_at', 'is', null)
+    .where('items', 'is', null)
     .orderBy('decision_id')
     .execute()
 }

@@ -77,6 +77,29 @@ describe('sluice approvals', () => {
   })
 })
 
+describe('sluice approvals, of a batch', () => {
+  test('one ticket: its items are listed, some rejected, the rest approved', async () => {
+    const file = join(folder, 'items.json')
+    const item = (name: string) => ({ operation: 'project.create', input: { name, organization: 'prod' } })
+    await writeFile(file, JSON.stringify(['b-one', 'b-two', 'b-three'].map(item)))
+    const { out } = await sluice('requester', `batches submit ${file}`)
+    const batch = out.split('  ')[0] ?? ''
+    const listed = await sluice('approver', `approvals list --batch ${batch}`)
+    expect(listed.out).toMatch(/^ticket_\w+ {2}project\.create {2}3 items {2}by requester/)
+    const ticket = listed.out.split('  ')[0] ?? ''
+    expect((await sluice('approver', `approvals get ${ticket}`)).out).toMatch(/items +3 of 3 wait/)
+    const lines = (await sluice('approver', `approvals items ${ticket}`)).out.trimEnd().split('\n')
+    expect(lines.map((line) => line.split('  ')[0])).toEqual(['0', '1', '2'])
+    expect(lines[1]).toContain('"name":"b-two"')
+    const third = lines[2]?.split('  ')[1] ?? ''
+    const rejected = await sluice('approver', `approvals reject ${ticket} --items 0 ${third}`)
+    expect(rejected).toMatchObject({ code: 0, err: '' })
+    expect(rejected.out).toMatch(new RegExp(`^RUNNING {2}${batch} {2}Needs one approval .* for 1 of its batch`))
+    expect((await sluice('approver', `approvals approve ${ticket}`)).out).toMatch(/ticket approved\n$/)
+    expect((await sluice('requester', `batches get ${batch}`)).out).toContain('PENDING 1, REJECTED 2')
+  })
+})
+
 describe('sluice policy', () => {
   test('check tells what is wrong, and where', async () => {
     const file = join(folder, 'policy.yaml')

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { duration, shortTarget, type SluiceClient } from '../client/index.ts'
-import type { DecisionAnswer, Ticket, TicketDetail } from '../contract/approval.ts'
+import type { DecisionAnswer, Ticket, TicketDetail, TicketItem } from '../contract/approval.ts'
 import { addConnectionOptions, connect, type ConnectionOptions } from './connection.ts'
 import { exitCodes, paint, printJson, printLine, runCommand, type Terminal } from './output.ts'
 import { paintStatus } from './task-text.ts'
@@ -8,9 +8,16 @@ import { paintStatus } from './task-text.ts'
 interface DecideOptions extends ConnectionOptions {
   readonly comment?: string
   readonly payloadHash?: string
+  readonly items?: readonly string[]
 }
 
-/** `sluice approvals list | get | approve | reject | withdraw` */
+interface ListOptions extends ConnectionOptions {
+  readonly state: Ticket['state']
+  readonly mine?: boolean
+  readonly batch?: string
+}
+
+/** `sluice approvals list | get | items | approve | reject | withdraw` */
 export function addApprovalsCommand(program: Command, terminal: Terminal): void {
   const approvals = program.command('approvals').description('see and decide what waits for an approval')
   addConnectionOptions(
@@ -22,11 +29,13 @@ export function addApprovalsCommand(program: Command, terminal: Terminal): void 
           .choices(['open', 'approved', 'rejected', 'withdrawn', 'expired', 'cancelled'])
           .default('open'),
       )
-      .option('--mine', 'what you asked for, in place of what you may decide'),
-  ).action((options: ConnectionOptions & { readonly state: Ticket['state']; readonly mine?: boolean }) =>
+      .option('--mine', 'what you asked for, in place of what you may decide')
+      .option('--batch <batch>', 'only those of a batch'),
+  ).action((options: ListOptions) =>
     runCommand(terminal, options, async (signal) => {
       const client = await connect(options, terminal.env)
-      const page = await client.listTickets({ state: options.state, mine: options.mine === true }, { signal })
+      const filter = { state: options.state, mine: options.mine === true, batch_id: options.batch }
+      const page = await client.listTickets(filter, { signal })
       if (options.json === true) printJson(terminal, page)
       else if (page.items.length === 0) printLine(terminal, 'No tickets.')
       else for (const ticket of page.items) printLine(terminal, summary(ticket))
@@ -44,16 +53,39 @@ export function addApprovalsCommand(program: Command, terminal: Terminal): void 
       }),
   )
 
+  addConnectionOptions(
+    approvals.command('items <ticket>').description('every change that a ticket of a batch is about'),
+  ).action((ticketId: string, options: ConnectionOptions) =>
+    runCommand(terminal, options, async (signal) => {
+      const items = await readItems(await connect(options, terminal.env), ticketId, signal)
+      if (options.json === true) printJson(terminal, { items })
+      else
+        for (const { position, task_id, status, target, payload } of items)
+          printLine(
+            terminal,
+            [
+              position,
+              task_id,
+              paintStatus(terminal, status),
+              payload.operation,
+              shortTarget(target),
+              JSON.stringify(payload.input),
+            ].join('  '),
+          )
+      return exitCodes.completed
+    }),
+  )
+
   for (const verb of ['approve', 'reject'] as const) {
-    addConnectionOptions(
-      approvals
-        .command(`${verb} <ticket>`)
-        .description(
-          verb === 'approve' ? 'agree: with the last approval needed the task runs' : 'refuse: the task ends',
-        )
-        .option('--comment <text>', 'kept with the decision')
-        .option('--payload-hash <hash>', 'what you saw; without it, what the ticket holds now'),
-    ).action((ticketId: string, options: DecideOptions) =>
+    const command = approvals
+      .command(`${verb} <ticket>`)
+      .description(verb === 'approve' ? 'agree: with the last approval needed the tasks run' : 'refuse: the tasks end')
+      .option('--comment <text>', 'kept with the decision')
+      .option('--payload-hash <hash>', 'what you saw; without it, what the ticket holds now')
+    if (verb === 'reject') {
+      command.option('--items <item...>', 'of a batch: only these, by task id or place in the batch; the rest stays')
+    }
+    addConnectionOptions(command).action((ticketId: string, options: DecideOptions) =>
       runCommand(terminal, options, async (signal) => {
         const client = await connect(options, terminal.env)
         return answered(terminal, options, await decide(client, { verb, ticketId, options, signal }))
@@ -85,33 +117,51 @@ interface Decision {
 async function decide(client: SluiceClient, { verb, ticketId, options, signal }: Decision): Promise<DecisionAnswer> {
   const seen = options.payloadHash ?? (await client.getTicket(ticketId, { signal })).payload_hash
   const said = { payload_hash: seen, ...(options.comment !== undefined && { comment: options.comment }) }
-  return verb === 'approve'
-    ? client.approveTicket(ticketId, said, { signal })
-    : client.rejectTicket(ticketId, said, { signal })
+  if (verb === 'approve') return client.approveTicket(ticketId, said, { signal })
+  const items = options.items?.map((item) => (/^\d+$/.test(item) ? Number(item) : item))
+  return client.rejectTicket(ticketId, { ...said, ...(items && { items }) }, { signal })
+}
+
+async function readItems(client: SluiceClient, ticketId: string, signal: AbortSignal): Promise<TicketItem[]> {
+  const items: TicketItem[] = []
+  let token: string | undefined
+  do {
+    const page = await client.ticketItems(ticketId, { page_size: 1_000, page_token: token }, { signal })
+    items.push(...page.items)
+    token = page.next_page_token ?? undefined
+  } while (token !== undefined)
+  return items
 }
 
 function answered(terminal: Terminal, options: ConnectionOptions, answer: DecisionAnswer): number {
   if (options.json === true) printJson(terminal, answer)
   else {
-    const { ticket, task } = answer
-    printLine(
-      terminal,
-      `${paintStatus(terminal, task.status)}  ${task.task_id}  ${ticket.needs ?? `ticket ${ticket.state}`}`,
-    )
+    const { ticket, task, batch } = answer
+    const about = task
+      ? `${paintStatus(terminal, task.status)}  ${task.task_id}`
+      : `${batch?.status}  ${ticket.batch_id}`
+    printLine(terminal, `${about}  ${ticket.needs ?? `ticket ${ticket.state}`}`)
   }
   return exitCodes.completed
 }
 
 function summary(ticket: Ticket): string {
   const age = duration(Date.now() - Date.parse(ticket.opened_at))
-  const { ticket_id, operation, target, requested_by, needs, state } = ticket
-  return [ticket_id, operation, shortTarget(target), `by ${requested_by}`, age, needs ?? state].join('  ')
+  const { ticket_id, operation, target, items, requested_by, needs, state } = ticket
+  const what = items ? `${items.total} items` : shortTarget(target)
+  return [ticket_id, operation, what, `by ${requested_by}`, age, needs ?? state].join('  ')
 }
 
 function printTicket(terminal: Terminal, ticket: TicketDetail): void {
   const fields: [string, string | null][] = [
     ['ticket', ticket.ticket_id],
     ['task', ticket.task_id],
+    ['batch', ticket.batch_id],
+    [
+      'items',
+      ticket.items &&
+        `${ticket.items.waiting} of ${ticket.items.total} wait; see: sluice approvals items ${ticket.ticket_id}`,
+    ],
     ['state', ticket.state],
     ['operation', ticket.operation],
     ['target', ticket.target],
@@ -120,12 +170,12 @@ function printTicket(terminal: Terminal, ticket: TicketDetail): void {
     ['rule', `${ticket.rule} (policy version ${ticket.policy_version})`],
     ['needs', ticket.needs],
     ['you', ticket.may_decide ? 'may decide' : ticket.why_not],
-    ['input', JSON.stringify(ticket.payload.input)],
-    ['options', JSON.stringify(ticket.payload.options)],
+    ['input', ticket.payload && JSON.stringify(ticket.payload.input)],
+    ['options', ticket.payload && JSON.stringify(ticket.payload.options)],
     ['payload hash', ticket.payload_hash],
-    ...ticket.decisions.map(({ decision, principal, comment, dropped }): [string, string] => [
+    ...ticket.decisions.map(({ decision, principal, comment, items, dropped }): [string, string] => [
       dropped ? `${decision} (dropped)` : decision,
-      comment === null ? principal : `${principal}: ${comment}`,
+      [principal, items && ` on ${items.length} items`, comment === null ? '' : `: ${comment}`].join(''),
     ]),
     ['dry run', ticket.dry_run?.error ?? null],
   ]

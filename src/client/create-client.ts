@@ -4,13 +4,17 @@ import {
   explainSchema,
   policySchema,
   ticketDetailSchema,
+  ticketItemPageSchema,
   ticketPageSchema,
+  type ApproveRequest,
   type DecisionAnswer,
-  type DecisionRequest,
   type Explanation,
   type PolicyAnswer,
+  type RejectRequest,
   type TicketDetail,
   type TicketFilter,
+  type TicketItemPage,
+  type TicketItemsPage,
   type TicketPage,
 } from '../contract/approval.ts'
 import { eventPageSchema, type TaskEvent } from '../contract/event.ts'
@@ -95,14 +99,12 @@ export interface SluiceClient extends EngineCalls, AccessCalls, ClusterCalls {
   listTickets(filter?: TicketFilter, options?: RequestOptions): Promise<TicketPage>
   /** One ticket with its exact payload, and what the cluster says of it now. */
   getTicket(ticketId: string, options?: RequestOptions): Promise<TicketDetail>
+  /** The changes that a ticket is about, each with its payload, in the order of their batch. */
+  ticketItems(ticketId: string, page?: TicketItemsPage, options?: RequestOptions): Promise<TicketItemPage>
   /** Agrees to the payload of this hash. With the last approval that is needed, the task runs. */
-  approveTicket(
-    ticketId: string,
-    said: DecisionRequest & { readonly payload_hash: string },
-    options?: RequestOptions,
-  ): Promise<DecisionAnswer>
-  /** Refuses: the task ends. */
-  rejectTicket(ticketId: string, said?: DecisionRequest, options?: RequestOptions): Promise<DecisionAnswer>
+  approveTicket(ticketId: string, said: ApproveRequest, options?: RequestOptions): Promise<DecisionAnswer>
+  /** Refuses: the task ends. Of a batch, those items that are named, or all that wait. */
+  rejectTicket(ticketId: string, said?: RejectRequest, options?: RequestOptions): Promise<DecisionAnswer>
   /** Takes back what the caller asked for. */
   withdrawTicket(
     ticketId: string,
@@ -162,6 +164,8 @@ export function createClient(options: ClientOptions): SluiceClient {
       exchange.request(ticketPageSchema, { path: '/approvals', query: { ...filter, mine: mine?.toString() }, signal }),
     getTicket: (ticketId, { signal } = {}) =>
       exchange.request(ticketDetailSchema, { path: ticketPath(ticketId), signal }),
+    ticketItems: (ticketId, page = {}, { signal } = {}) =>
+      exchange.request(ticketItemPageSchema, { path: `${ticketPath(ticketId)}/items`, query: { ...page }, signal }),
     approveTicket: (ticketId, said, { signal } = {}) =>
       decide(exchange, { path: `${ticketPath(ticketId)}/approve`, body: said, signal }),
     rejectTicket: (ticketId, said = {}, { signal } = {}) =>

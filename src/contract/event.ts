@@ -4,6 +4,7 @@ import { z } from 'zod'
 export const eventTypes = [
   'task.requested',
   'task.joined',
+  'task.regated',
   'task.approved',
   'task.rejected',
   'task.expired',

@@ -19,6 +19,7 @@ export const notificationSchema = z.object({
   title: z.string().describe('A sentence for people'),
   task_id: z.string().nullable(),
   ticket_id: z.string().nullable(),
+  batch_id: z.string().nullable(),
   data: z.record(z.string(), z.unknown()),
   read: z.boolean(),
   created_at: z.string(),

@@ -242,9 +242,11 @@ export interface PoliciesTable {
 
 export type TicketState = 'open' | 'approved' | 'rejected' | 'withdrawn' | 'expired' | 'cancelled'
 
+/** Of one task, or of items of one batch: exactly one of the two is set. */
 export interface TicketsTable {
   ticket_id: string
-  task_id: string
+  task_id: string | null
+  batch_id: string | null
   tenant_id: string
   state: Generated<TicketState>
   rule: string
@@ -272,8 +274,18 @@ export interface DecisionsTable {
   payload_hash: string
   rule_digest: string
   diff_digest: string | null
+  /** UUIDs of the tasks that a rejection names; null: all that the ticket holds. */
+  items: Generated<string[] | null>
   dropped_at: Generated<Date | null>
   at: Generated<Date>
+}
+
+export interface TicketItemsTable {
+  task_id: string
+  ticket_id: string
+  tenant_id: string
+  position: number
+  payload_hash: string
 }
 
 export interface RoleBindingsTable {
@@ -344,6 +356,7 @@ export interface Tables {
   policies: PoliciesTable
   tickets: TicketsTable
   decisions: DecisionsTable
+  ticket_items: TicketItemsTable
   workers: WorkersTable
   pauses: PausesTable
   limits: LimitsTable

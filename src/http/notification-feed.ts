@@ -13,9 +13,9 @@ export interface NotificationSubscription {
   onError(error: unknown): void
 }
 
-// What makes notifications, as the trigger of migration 0011 says.
+// What makes notifications, as the trigger of migration 0037 says.
 const telling =
-  /^(task\.(requested|approved|rejected|expired|completed|failed|timed_out|cancelled)|ticket\.(approved|changed)|batch\.ended)$/
+  /^(task\.(requested|approved|rejected|expired|completed|failed|timed_out|cancelled)|ticket\.(opened|approved|decided|expired|changed)|batch\.ended)$/
 
 /**
  * The notifications of one person, live. They commit with their events, so the feed of events says when to look and how

@@ -5,6 +5,7 @@ import { isTerminal, type TaskStatus } from '../contract/task-status.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { AcceptedTask } from '../tasks/accept-task.ts'
 import { findRecord } from '../tasks/find-record.sql.ts'
+import { findTask } from '../tasks/find-tasks.ts'
 import { taskLinks, ticketLink, toTask } from '../tasks/task-view.ts'
 import { callerOf } from './authenticate.ts'
 import { HttpProblem } from './problems.ts'
@@ -38,7 +39,7 @@ export async function submit(services: Services, submission: Submission): Promis
     ...(principal.groups && { groups: principal.groups }),
     ...(idempotencyKey !== undefined && { idempotencyKey }),
   })
-  const answer = toAnswer(accepted, operation.type)
+  const answer = toAnswer(accepted, operation.type, await sharedTicket(services, tenant, accepted))
   void reply.status(202).header('location', answer.links.self)
   const waitMs = preferredWaitMs(request)
   if (waitMs === undefined) {
@@ -77,8 +78,15 @@ function unknownCluster(name: string): HttpProblem {
   })
 }
 
+// A task of its own has a ticket of its own, with its UUID; who joins an item of a batch waits for that one's.
+async function sharedTicket(services: Services, tenant: string, accepted: AcceptedTask): Promise<string | undefined> {
+  const { outcome, status, taskId } = accepted
+  if (status !== 'AWAITING_APPROVAL' || outcome === 'accepted') return undefined
+  return (await findTask(services.database, tenant, taskId))?.ticket_id ?? undefined
+}
+
 /** The 202, or the problem that stands for what the database refused. */
-export function toAnswer(accepted: AcceptedTask, operation: string): Accepted {
+export function toAnswer(accepted: AcceptedTask, operation: string, ticketId = accepted.taskId): Accepted {
   const { outcome, status, taskId } = accepted
   const links = taskLinks(taskId)
   switch (outcome) {
@@ -112,7 +120,7 @@ export function toAnswer(accepted: AcceptedTask, operation: string): Accepted {
         status,
         message: messageOf(status, deduplicated),
         ...(deduplicated && { deduplicated }),
-        links: status === 'AWAITING_APPROVAL' ? { ...links, ticket: ticketLink(taskId) } : links,
+        links: status === 'AWAITING_APPROVAL' ? { ...links, ticket: ticketLink(ticketId) } : links,
       }
     }
   }

@@ -72,7 +72,7 @@ function bound<T>(database: Database, reader: Reader, work: (tx: Transaction) =>
 }
 
 function toNotification(row: NotificationRow): Notification {
-  const { ticket, task, ...data } = row.data
+  const { ticket, task, batch, ...data } = row.data
   return {
     notification_id: toWireId('notification', row.notification_id),
     seq: row.seq,
@@ -80,6 +80,7 @@ function toNotification(row: NotificationRow): Notification {
     title: titleOf(row.kind, row.data),
     task_id: wireId('task', row.task_id ?? task),
     ticket_id: wireId('ticket', ticket),
+    batch_id: wireId('batch', batch),
     data,
     read: row.read,
     created_at: row.created_at.toISOString(),
@@ -87,7 +88,7 @@ function toNotification(row: NotificationRow): Notification {
 }
 
 // Events name both in the form that travels; the projection holds plain UUIDs.
-function wireId(prefix: 'task' | 'ticket', id: unknown): string | null {
+function wireId(prefix: 'task' | 'ticket' | 'batch', id: unknown): string | null {
   if (typeof id !== 'string') return null
   return id.startsWith(`${prefix}_`) ? id : toWireId(prefix, id)
 }

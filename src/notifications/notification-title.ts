@@ -1,20 +1,25 @@
 import type { NotificationKind } from '../contract/notification.ts'
 
-/** `project.create of acme was approved by anna`. */
+/** `project.create of acme was approved by anna`, `12 changes of a batch were approved by anna`. */
 export function titleOf(kind: NotificationKind, data: Readonly<Record<string, unknown>>): string {
   const text = (key: string, otherwise: string) => (typeof data[key] === 'string' ? data[key] : otherwise)
-  const target = text('target', '')
-  const name = target === '' ? '' : ` of ${target.slice(target.lastIndexOf('/') + 1)}`
-  const what = `${text('operation', 'A change')}${name}`
+  const { items } = data
+  const many = typeof items === 'number' && items !== 1
+  const what = typeof items === 'number' ? itemsOf(items) : changeOf(text('operation', 'A change'), text('target', ''))
+  const was = many ? 'were' : 'was'
   switch (kind) {
     case 'approval_pending':
-      return `${what} waits for your approval, asked for by ${text('actor', 'somebody')}`
-    case 'approval_decided':
-      return `${what} was ${data['event'] === 'task.approved' ? 'approved' : 'rejected'} by ${text('actor', 'somebody')}`
+      return `${what} ${many ? 'wait' : 'waits'} for your approval, asked for by ${text('actor', 'somebody')}`
+    case 'approval_decided': {
+      const approved = data['event'] === 'task.approved' || data['status'] === 'approved'
+      return `${what} ${was} ${approved ? 'approved' : 'rejected'} by ${text('actor', 'somebody')}`
+    }
     case 'approval_expired':
       return `${what} expired: nobody decided in time`
     case 'approval_changed':
-      return `${what} meets another rule since the policy changed: decisions so far count no more`
+      return typeof items === 'number'
+        ? `${what} ${many ? 'need' : 'needs'} another look: ${text('explain', 'decisions so far count no more')}`
+        : `${what} meets another rule since the policy changed: decisions so far count no more`
     case 'task_ended':
       return `${what} is ${text('status', 'ended')}`
     case 'batch_ended':
@@ -22,4 +27,10 @@ export function titleOf(kind: NotificationKind, data: Readonly<Record<string, un
     case 'dead_letter':
       return `${what} used up its attempts and is a dead letter`
   }
+}
+
+const itemsOf = (n: number): string => (n === 1 ? 'One change of a batch' : `${n} changes of a batch`)
+
+function changeOf(operation: string, target: string): string {
+  return target === '' ? operation : `${operation} of ${target.slice(target.lastIndexOf('/') + 1)}`
 }

@@ -18,6 +18,7 @@ type Data = TaskEvent['data']
 const titles = {
   'task.requested': (_data, actor) => `Requested by ${actor}`,
   'task.joined': (_data, actor) => `${actor} asked for the same and joined`,
+  'task.regated': () => 'The policy changed: under another ticket of its batch now',
   'task.approved': (_data, actor) => `Approved by ${actor}`,
   'task.rejected': (_data, actor) => `Rejected by ${actor}`,
   'task.expired': () => 'Expired: not decided in time',

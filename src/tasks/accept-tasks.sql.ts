@@ -44,6 +44,8 @@ export interface RequestPayload {
   readonly refused?: 'denied' | 'unconfirmed'
   readonly ticket_id?: string
   readonly ticket?: NewTicket
+  /** Of an item of a batch that shares its ticket with others. */
+  readonly item?: { readonly payload_hash: string; readonly options: TaskOptions }
 }
 
 /** The ticket that opens with the request. */

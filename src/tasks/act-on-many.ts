@@ -1,13 +1,17 @@
+import { lockTicket } from '../approvals/ticket.sql.ts'
 import { toWireId } from '../contract/ids.ts'
 import type { BulkFilter } from '../contract/task-list.ts'
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import { RefusedError } from '../operations/define-operation.ts'
 import type { Queue } from '../queue/queue.ts'
-import { cancelledBy, cancelTask } from './cancel-task.ts'
+import { cancelledBy, cancelTask, MovedMeanwhileError } from './cancel-task.ts'
 import { appendCancelled, cancellableTasks, countTasks, retryableTasks } from './act-on-many.sql.ts'
 import { findRequests } from './retry-task.sql.ts'
 import { type RetryTaskOptions, toRetry } from './retry-task.ts'
+import type { TaskRow } from './task-view.ts'
+import { holdsAll } from './ticket-items.sql.ts'
+import { closeOrRenew } from './ticket-rest.ts'
 
 export interface ManyRequest {
   readonly tenant: string
@@ -52,29 +56,48 @@ export async function cancelMany(options: CancelManyOptions, request: ManyReques
     )
     if (page.length === 0) return { matched, done, refused: [] }
     after = page.at(-1)?.task_id ?? after
-    const queued = page.filter(({ status }) => status === 'SCHEDULED' || status === 'PENDING')
-    const together = await cancelQueued(options, { tenant, actor, tasks: queued })
-    done += together ? queued.length : 0
-    for (const task of together ? page.filter((one) => !queued.includes(one)) : page) {
+    const together = new Set<TaskRow>()
+    for (const group of groupsToCancel(page)) {
+      if (await cancelGroup(options, { ...group, tenant, actor })) for (const task of group.tasks) together.add(task)
+    }
+    done += together.size
+    for (const task of page.filter((one) => !together.has(one))) {
       const cancelled = await cancelTask(options, { tenant, actor, taskId: task.task_id })
       if (cancelled && cancelled.kind !== 'ended') done++
     }
   }
 }
 
+interface CancelGroup {
+  /** What holds all of them, where it is a ticket. */
+  readonly ticketId: string | undefined
+  readonly tasks: readonly TaskRow[]
+}
+
+// Queued ones together, and those that share a ticket; what has a ticket of its own, or has started, goes one by one.
+function groupsToCancel(page: readonly TaskRow[]): CancelGroup[] {
+  const queued = page.filter(({ status }) => status === 'SCHEDULED' || status === 'PENDING')
+  const sharing = page.filter((one) => one.status === 'AWAITING_APPROVAL' && one.ticket_id !== one.task_id)
+  const byTicket = Map.groupBy(sharing, ({ ticket_id }) => ticket_id)
+  return [
+    { ticketId: undefined, tasks: queued },
+    ...[...byTicket].map(([ticketId, tasks]) => ({ ticketId: ticketId ?? undefined, tasks })),
+  ].filter(({ tasks }) => tasks.length > 0)
+}
+
 /** False when one of them moved on meanwhile: then none was cancelled. */
-async function cancelQueued(
+async function cancelGroup(
   options: CancelManyOptions,
-  { tenant, actor, tasks }: { tenant: string; actor: string; tasks: readonly { task_id: string; class: string }[] },
+  { ticketId, tasks, tenant, actor }: CancelGroup & { readonly tenant: string; readonly actor: string },
 ): Promise<boolean> {
-  if (tasks.length === 0) return true
   try {
     await options.database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
-      await appendCancelled(
-        tx,
-        tasks.map(({ task_id }) => task_id),
-        { actor, data: { error: cancelledBy(actor) } },
-      )
+      const taskIds = tasks.map(({ task_id }) => task_id)
+      const ticket = ticketId === undefined ? undefined : await lockTicket(tx, ticketId)
+      if (ticket && !(await holdsAll(tx, ticket, taskIds))) throw new MovedMeanwhileError()
+      await appendCancelled(tx, taskIds, { actor, data: { error: cancelledBy(actor) } })
+      if (ticket?.state === 'open') await closeOrRenew(tx, ticket, { state: 'cancelled', by: actor })
+      // Also of those that an approval has released since the look.
       for (const kind of ['short', 'long'] as const) {
         const ids = tasks.filter((task) => task.class === kind).map(({ task_id }) => task_id)
         if (ids.length > 0) await options.queue.cancel(tx, `sluice-${kind}`, ids)

@@ -12,6 +12,7 @@ import { pageToken, readPageToken } from './find-tasks.ts'
 import type { Gate, JudgedRow } from './gate.ts'
 import { findRequests } from './retry-task.sql.ts'
 import { type RetryTaskOptions, toRetry } from './retry-task.ts'
+import { openSharedTickets, shareTickets } from './share-tickets.ts'
 import { basePath } from './task-view.ts'
 
 export interface AcceptBatchOptions {
@@ -56,15 +57,23 @@ export async function acceptBatch(options: AcceptBatchOptions, request: BatchReq
         { role: 'sluice_api', tenant: request.tenant },
         async (tx) => {
           const judged: readonly JudgedRow[] = options.gate ? await options.gate.judge(tx, group) : group
-          const rows = judged.map(({ row }, idx) => ({ ...row, idx }))
+          const shared = shareTickets(judged)
+          const rows = shared.rows.map(({ row }, idx) => ({ ...row, idx }))
           const accepted = await acceptTasks(tx, rows)
-          const errors = accepted.flatMap((one) =>
-            one.outcome === 'accepted' ? [] : [{ index: one.idx, message: refusal(one, judged[one.idx]?.reason) }],
+          refuse(
+            accepted.flatMap((one) =>
+              one.outcome === 'accepted' ? [] : [{ index: one.idx, message: refusal(one, judged[one.idx]?.reason) }],
+            ),
           )
-          if (errors.length > 0) throw new BatchRefusedError(errors.toSorted((a, b) => a.index - b.index))
           const counts: Partial<Record<TaskStatus, number>> = {}
           for (const { status } of accepted) counts[status] = (counts[status] ?? 0) + 1
           const batch = await insertBatch(tx, { ...request, batchId, counts })
+          if (options.gate) {
+            const { strictestEnvironment } = options.gate.active().policy
+            const opening = { ...shared, batchId, actor: request.actor, strictestEnvironment }
+            const tooMany = await openSharedTickets(tx, opening)
+            refuse(tooMany.map((index) => ({ index, message: tooManyTickets })))
+          }
           return { batch, kinds: await insertJobs(tx, options.queue, { rows, accepted }) }
         },
       )
@@ -75,6 +84,12 @@ export async function acceptBatch(options: AcceptBatchOptions, request: BatchReq
     }
   }
 }
+
+function refuse(errors: BatchRefusedError['errors']): void {
+  if (errors.length > 0) throw new BatchRefusedError(errors.toSorted((a, b) => a.index - b.index))
+}
+
+const tooManyTickets = 'needs an approval, and as many tickets are open as the policy allows'
 
 function refusal({ outcome, task_id, status }: AcceptOutcome, reason: string | undefined): string {
   switch (outcome) {
@@ -89,7 +104,7 @@ function refusal({ outcome, task_id, status }: AcceptOutcome, reason: string | u
       return reason ?? 'is refused by the policy'
     case 'tickets_of_requester':
     case 'tickets_of_tenant':
-      return 'needs an approval, and as many tickets are open as the policy allows'
+      return tooManyTickets
   }
 }
 

@@ -1,4 +1,4 @@
-import { closeTicket } from '../approvals/ticket.sql.ts'
+import { lockTicket } from '../approvals/ticket.sql.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
@@ -6,6 +6,7 @@ import type { Queue } from '../queue/queue.ts'
 import { appendEvent } from './append-event.sql.ts'
 import { selectTask } from './find-tasks.sql.ts'
 import type { TaskRow } from './task-view.ts'
+import { closeOrRenew } from './ticket-rest.ts'
 
 export interface CancelTaskOptions {
   readonly database: Database
@@ -78,8 +79,11 @@ async function cancelOnce(
         : { kind: 'ended', task }
     case 'cancel now': {
       // The ticket before the task, as everybody who decides does.
-      if (task.ticket_id !== null) await closeTicket(tx, task.ticket_id, { state: 'cancelled', by: actor })
+      const ticket = task.ticket_id === null ? undefined : await lockTicket(tx, task.ticket_id)
+      // Policy may have put it under another ticket of its batch since the look.
+      if (ticket && (await read())?.ticket_id !== ticket.ticket_id) throw new MovedMeanwhileError()
       await appendEvent(tx, { taskId, type: 'task.cancelled', actor, data: { error: cancelledBy(actor) } })
+      if (ticket?.state === 'open') await closeOrRenew(tx, ticket, { state: 'cancelled', by: actor })
       await options.queue.cancel(tx, task.class === 'short' ? 'sluice-short' : 'sluice-long', [taskId])
       return {
         kind: 'cancelled',
@@ -101,6 +105,11 @@ function whatRemains(task: TaskRow): string {
   return waiting_for
     ? `Cancelling. ${waiting_for.kind} ${waiting_for.name} was already asked for in cluster ${waiting_for.cluster}, which goes on with it.`
     : 'Cancelling. What the operation has already asked of others cannot be undone here.'
+}
+
+/** It is not where it was: look again. */
+export class MovedMeanwhileError extends Error {
+  readonly code = 'SL001'
 }
 
 /** Why a task that never started ended. */

@@ -1,4 +1,4 @@
-import { describeStage, type Stage } from '../approvals/policy.ts'
+import { deciders, describeStage, type Stage } from '../approvals/policy.ts'
 import { TicketRefusedError } from '../approvals/ticket-refused-error.ts'
 import {
   closeTicket,
@@ -10,15 +10,16 @@ import {
   recordDecision,
   type TicketRow,
 } from '../approvals/ticket.sql.ts'
-import { toWireId } from '../contract/ids.ts'
+import { fromWireId, toWireId } from '../contract/ids.ts'
 import { appendNote } from '../database/append-note.sql.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Queue } from '../queue/queue.ts'
-import { appendEvent } from './append-event.sql.ts'
-import { releaseTask } from './release-task.ts'
+import { releaseTasks } from './release-tasks.ts'
 import type { TaskRow } from './task-view.ts'
 import { readTask } from './ticket-dossier.sql.ts'
+import { appendToEach, type EventOfEach, type HeldTask, readHeldTasks, readRequesters } from './ticket-items.sql.ts'
+import { aboutTicket, closeOrRenew, tellOfBatch } from './ticket-rest.ts'
 
 export interface DecideTicketOptions {
   readonly database: Database
@@ -36,23 +37,30 @@ export interface TicketDecision {
   readonly payloadHash?: string | undefined
   readonly ruleDigest?: string | undefined
   readonly diffDigest?: string | undefined
+  /** Which items of a batch are rejected, by task id or by place in the batch; all of them by default. */
+  readonly items?: readonly (string | number)[] | undefined
 }
 
 /** The database's word for "it moved on meanwhile", and for a deadlock with somebody who moved it. */
 const movedCodes = new Set(['SL001', '40P01'])
 
 /**
- * Stop 3: takes a decision. The last approval that a ticket needs closes it and inserts the job in one transaction;
- * whoever comes second is told so. @throws TicketRefusedError
+ * Stop 3: takes a decision. The last approval that a ticket needs closes it and inserts the jobs in one transaction;
+ * whoever comes second is told so. Returns the task as the decision left it; of a batch's ticket there is no one task.
+ * @throws TicketRefusedError
  */
-export async function decideTicket(options: DecideTicketOptions, decision: TicketDecision): Promise<TaskRow> {
+export async function decideTicket(options: DecideTicketOptions, decision: TicketDecision): Promise<TaskRow | null> {
   for (let tries = 0; ; tries++) {
     try {
       const { task, released } = await options.database.transaction(
         { role: 'sluice_api', tenant: decision.tenant },
-        (tx) => decideOnce(options, tx, decision),
+        async (tx) => {
+          const decided = await decideOnce(options, tx, decision)
+          const taskId = decided.ticket.task_id
+          return { ...decided, task: taskId === null ? null : await readTask(tx, taskId) }
+        },
       )
-      options.signals.send('events', ...(released ? [task.class] : []))
+      options.signals.send('events', ...released)
       return task
     } catch (error) {
       const moved = error instanceof Error && 'code' in error && movedCodes.has(String(error.code))
@@ -62,106 +70,152 @@ export async function decideTicket(options: DecideTicketOptions, decision: Ticke
 }
 
 interface Decided {
-  readonly task: TaskRow
-  readonly released: boolean
-}
-
-async function decideOnce(options: DecideTicketOptions, tx: Transaction, decision: TicketDecision): Promise<Decided> {
-  const { ticketId, person } = decision
-  const ticket = await lockTicket(tx, ticketId)
-  if (!ticket) throw new TicketRefusedError('not_found', `There is no ticket ${toWireId('ticket', ticketId)}.`)
-  const task = await readTask(tx, ticket.task_id)
-  refuseClosed(ticket)
-  refuseChanged(ticket, decision)
-  switch (decision.decision) {
-    case 'withdraw': {
-      if (person.name !== ticket.requested_by) {
-        const detail = `Only ${ticket.requested_by}, who asked, may withdraw the request.`
-        throw new TicketRefusedError('not_the_requester', detail)
-      }
-      await closeTicket(tx, ticketId, { state: 'withdrawn', by: person.name })
-      const error = problem('cancelled', 'Cancelled', `Withdrawn by ${person.name} before it was decided.`)
-      await end(tx, { ticket, type: 'task.cancelled', decision, error })
-      return { task: await readTask(tx, ticket.task_id), released: false }
-    }
-    case 'reject': {
-      await refusePerson(tx, { ticket, task, person })
-      await recordDecision(tx, newDecision(ticket, decision, 'reject'))
-      await closeTicket(tx, ticketId, { state: 'rejected', by: person.name })
-      const why = decision.comment === undefined ? '' : `: ${decision.comment}`
-      await end(tx, {
-        ticket,
-        type: 'task.rejected',
-        decision,
-        error: problem('rejected', 'Rejected', `Rejected by ${person.name}${why}`),
-      })
-      return { task: await readTask(tx, ticket.task_id), released: false }
-    }
-    case 'approve':
-      await refusePerson(tx, { ticket, task, person })
-      await recordDecision(tx, newDecision(ticket, decision, 'approve'))
-      return approve(options, tx, { ticket, task, decision })
-  }
-}
-
-interface Approval {
   readonly ticket: TicketRow
-  readonly task: TaskRow
+  /** The classes of what may run now. */
+  readonly released: readonly TaskRow['class'][]
+}
+
+interface Deciding {
+  readonly ticket: TicketRow
+  readonly held: readonly HeldTask[]
   readonly decision: TicketDecision
 }
 
-async function approve(options: DecideTicketOptions, tx: Transaction, approval: Approval): Promise<Decided> {
-  const { ticket, task, decision } = approval
-  const { ticket_id: ticketId, task_id: taskId, stages, stage } = ticket
+async function decideOnce(options: DecideTicketOptions, tx: Transaction, decision: TicketDecision): Promise<Decided> {
+  const { ticketId } = decision
+  const ticket = await lockTicket(tx, ticketId)
+  if (!ticket) throw new TicketRefusedError('not_found', `There is no ticket ${toWireId('ticket', ticketId)}.`)
+  refuseClosed(ticket)
+  refuseChanged(ticket, decision)
+  const deciding = { ticket, held: await readHeldTasks(tx, ticket), decision }
+  switch (decision.decision) {
+    case 'withdraw':
+      await withdraw(tx, deciding)
+      return { ticket, released: [] }
+    case 'reject':
+      await reject(tx, deciding)
+      return { ticket, released: [] }
+    case 'approve':
+      return { ticket, released: await approve(options, tx, deciding) }
+  }
+}
+
+async function withdraw(tx: Transaction, { ticket, held, decision }: Deciding): Promise<void> {
+  const { person } = decision
+  if (person.name !== ticket.requested_by) {
+    const detail = `Only ${ticket.requested_by}, who asked, may withdraw the request.`
+    throw new TicketRefusedError('not_the_requester', detail)
+  }
+  await closeTicket(tx, ticket.ticket_id, { state: 'withdrawn', by: person.name })
+  const error = problem('cancelled', 'Cancelled', `Withdrawn by ${person.name} before it was decided.`)
+  await end(tx, { ticket, type: 'task.cancelled', tasks: held, decision, error })
+  await tellOfBatch(tx, ticket, {
+    type: 'ticket.withdrawn',
+    actor: person.name,
+    data: { items: held.length, ...said(decision) },
+  })
+}
+
+async function reject(tx: Transaction, { ticket, held, decision }: Deciding): Promise<void> {
+  const { person, comment = null, diffDigest = null } = decision
+  await refusePerson(tx, ticket, person)
+  const refused = chooseItems(ticket, held, decision.items)
+  const whole = refused.length === held.length
+  const items = whole ? undefined : refused.map(({ task_id }) => task_id)
+  await recordDecision(tx, { ticket, decision: 'reject', principal: person.name, comment, diffDigest, items })
+  const why = decision.comment === undefined ? '' : `: ${decision.comment}`
+  const error = problem('rejected', 'Rejected', `Rejected by ${person.name}${why}`)
+  await end(tx, { ticket, type: 'task.rejected', tasks: refused, decision, error })
+  await closeOrRenew(tx, ticket, { state: 'rejected', by: person.name })
+  await tellOfBatch(tx, ticket, {
+    type: 'ticket.decided',
+    actor: person.name,
+    data: {
+      status: 'rejected',
+      items: refused.length,
+      left: held.length - refused.length,
+      ...said(decision),
+      notify: [`principal:${ticket.requested_by}`],
+    },
+  })
+}
+
+async function approve(
+  options: DecideTicketOptions,
+  tx: Transaction,
+  { ticket, held, decision }: Deciding,
+): Promise<readonly TaskRow['class'][]> {
+  const { person, comment = null, diffDigest = null } = decision
+  const { ticket_id: ticketId, stages, stage } = ticket
+  await refusePerson(tx, ticket, person)
+  await recordDecision(tx, { ticket, decision: 'approve', principal: person.name, comment, diffDigest })
   const given = await readDecisions(tx, ticketId)
-  const complete = countApprovals(given, stage, task) >= (stages[stage]?.quorum ?? 1)
-  const isLast = stage + 1 >= stages.length
-  if (!complete || !isLast) {
+  const requesters = await readRequesters(tx, ticket)
+  const quorum = stages[stage]?.quorum ?? 1
+  const complete = countApprovals(given, stage, requesters) >= quorum
+  if (!complete || stage + 1 < stages.length) {
     if (complete) await enterStage(tx, ticketId, stage + 1)
     const next = complete ? stages[stage + 1] : undefined
     const data = {
-      ticket: toWireId('ticket', ticketId),
-      task: toWireId('task', taskId),
+      ...aboutTicket(ticket),
       stage: stages[stage]?.name,
       ...said(decision),
-      ...(next && { notify: deciders(next), requesters: [task.requested_by, ...task.joined_by] }),
+      ...(ticket.batch_id !== null && { items: held.length }),
+      ...(next && { notify: deciders(next), requesters }),
     }
-    await appendNote(tx, { type: 'ticket.approved', actor: decision.person.name, data })
-    return { task, released: false }
+    await appendNote(tx, { type: 'ticket.approved', actor: person.name, data })
+    return []
   }
   const data = { ...outline(ticket), approved_by: given.map(({ principal }) => principal), ...said(decision) }
-  await appendEvent(tx, {
-    taskId,
-    type: 'task.approved',
-    actor: decision.person.name,
-    data: { ...data, ...(task.start_at && { start_at: task.start_at.toISOString() }) },
+  await appendToEach(tx, { type: 'task.approved', actor: person.name, data, tasks: held })
+  // The events hold the tasks' rows. Who joined before them counts as a requester, and their approval for nothing.
+  if (countApprovals(given, stage, await readRequesters(tx, ticket)) < quorum) throw new JoinedMeanwhileError()
+  await closeTicket(tx, ticketId, { state: 'approved', by: person.name })
+  await tellOfBatch(tx, ticket, {
+    type: 'ticket.decided',
+    actor: person.name,
+    data: {
+      status: 'approved',
+      items: held.length,
+      left: 0,
+      ...said(decision),
+      notify: [`principal:${ticket.requested_by}`],
+    },
   })
-  // The event holds the task's row. Whoever joined before it counts as a requester, and their approval for nothing.
-  const held = await readTask(tx, taskId)
-  if (countApprovals(given, stage, held) < (stages[stage]?.quorum ?? 1)) throw new JoinedMeanwhileError()
-  await closeTicket(tx, ticketId, { state: 'approved', by: decision.person.name })
-  await releaseTask(tx, options.queue, held)
-  return { task: held, released: true }
+  return releaseTasks(tx, options.queue, held)
 }
 
-/** Somebody whose approval counted has joined the task since: look again. */
+/** Somebody whose approval counted has joined since: look again. */
 class JoinedMeanwhileError extends Error {
   readonly code = 'SL001'
 }
 
-/** Whom to tell that a stage waits for them. */
-export const deciders = ({ roles, groups }: Stage): string[] => [
-  ...roles.map((role) => `role:${role}`),
-  ...groups.map((group) => `group:${group}`),
-]
-
-function countApprovals(given: readonly DecisionRow[], stage: number, task: TaskRow): number {
-  return given.filter((one) => one.stage === stage && one.decision === 'approve' && !isRequester(task, one.principal))
-    .length
+// All of them, unless some are named.
+function chooseItems(
+  ticket: TicketRow,
+  held: readonly HeldTask[],
+  named: TicketDecision['items'],
+): readonly HeldTask[] {
+  if (named === undefined) return held
+  const chosen = new Set<HeldTask>()
+  named.forEach((name, index) => {
+    const item =
+      typeof name === 'number'
+        ? held.find(({ position }) => position === name)
+        : held.find(({ task_id }) => task_id === fromWireId('task', name))
+    if (!item) {
+      const detail = `Item ${name} does not wait for ticket ${toWireId('ticket', ticket.ticket_id)}: it never did, or it has ended.`
+      throw new TicketRefusedError('unknown_item', detail, index)
+    }
+    chosen.add(item)
+  })
+  return held.filter((item) => chosen.has(item))
 }
 
-export const isRequester = (task: Pick<TaskRow, 'requested_by' | 'joined_by'>, name: string): boolean =>
-  task.requested_by === name || task.joined_by.includes(name)
+function countApprovals(given: readonly DecisionRow[], stage: number, requesters: readonly string[]): number {
+  return given.filter((one) => one.stage === stage && one.decision === 'approve' && !requesters.includes(one.principal))
+    .length
+}
 
 function refuseClosed(ticket: TicketRow & { readonly overdue: boolean }): void {
   if (ticket.state !== 'open') {
@@ -177,7 +231,9 @@ function refuseChanged(ticket: TicketRow, { payloadHash, ruleDigest }: TicketDec
   if (payloadHash !== undefined && payloadHash !== ticket.payload_hash) {
     throw new TicketRefusedError(
       'payload_changed',
-      'This is not the payload that the ticket is about. Read the ticket again.',
+      ticket.batch_id === null
+        ? 'This is not the payload that the ticket is about. Read the ticket again.'
+        : 'These are not the items that wait for the ticket: some may have ended meanwhile. Read the ticket again.',
     )
   }
   if (ruleDigest !== undefined && ruleDigest !== ticket.rule_digest) {
@@ -188,11 +244,8 @@ function refuseChanged(ticket: TicketRow, { payloadHash, ruleDigest }: TicketDec
   }
 }
 
-async function refusePerson(
-  tx: Transaction,
-  { ticket, task, person }: { ticket: TicketRow; task: TaskRow; person: TicketDecision['person'] },
-): Promise<void> {
-  const reason = whyNot(ticket, task, person)
+async function refusePerson(tx: Transaction, ticket: TicketRow, person: TicketDecision['person']): Promise<void> {
+  const reason = whyNot(ticket, await readRequesters(tx, ticket), person)
   if (reason) throw new TicketRefusedError(reason.code, reason.message)
   const given = await readDecisions(tx, ticket.ticket_id)
   if (given.some(({ principal }) => principal === person.name)) {
@@ -206,20 +259,15 @@ async function refusePerson(
 /** Why a person may not decide the stage that the ticket is in; undefined when they may. */
 export function whyNot(
   ticket: Pick<TicketRow, 'stages' | 'stage'>,
-  task: Pick<TaskRow, 'requested_by' | 'joined_by'>,
+  requesters: readonly string[],
   person: TicketDecision['person'],
 ): { readonly code: 'own_request' | 'not_an_approver'; readonly message: string } | undefined {
-  if (isRequester(task, person.name)) {
+  if (requesters.includes(person.name)) {
     return { code: 'own_request', message: 'Nobody decides on what they asked for, or joined, themselves.' }
   }
   const stage: Stage | undefined = ticket.stages[ticket.stage]
   if (mayDecide(stage, person)) return undefined
   return { code: 'not_an_approver', message: `This needs ${stage ? describeStage(stage) : 'nobody'}; you are neither.` }
-}
-
-function newDecision(ticket: TicketRow, given: TicketDecision, decision: 'approve' | 'reject') {
-  const { person, comment = null, diffDigest = null } = given
-  return { ticket, decision, principal: person.name, comment, diffDigest }
 }
 
 const outline = (ticket: TicketRow) => ({
@@ -234,16 +282,15 @@ const said = ({ comment, diffDigest }: TicketDecision) => ({
   ...(diffDigest !== undefined && { diff_digest: diffDigest }),
 })
 
-interface End {
+interface End extends Pick<EventOfEach, 'type' | 'tasks'> {
   readonly ticket: TicketRow
-  readonly type: 'task.cancelled' | 'task.rejected'
   readonly decision: TicketDecision
   readonly error: Record<string, unknown>
 }
 
-function end(tx: Transaction, { ticket, type, decision, error }: End): Promise<void> {
+function end(tx: Transaction, { ticket, type, tasks, decision, error }: End): Promise<void> {
   const data = { ...outline(ticket), ...said(decision), error }
-  return appendEvent(tx, { taskId: ticket.task_id, type, actor: decision.person.name, data })
+  return appendToEach(tx, { type, actor: decision.person.name, data, tasks })
 }
 
 /** What a task that a decision ended says in the place of a result. */

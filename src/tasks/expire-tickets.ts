@@ -1,9 +1,10 @@
 import { closeTicket, lockTicket } from '../approvals/ticket.sql.ts'
-import { toWireId } from '../contract/ids.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import { problem } from './decide-ticket.ts'
 import { appendExpired, listOverdueTickets } from './due-tickets.sql.ts'
+import { readHeldTasks } from './ticket-items.sql.ts'
+import { aboutTicket } from './ticket-rest.ts'
 
 export interface ExpireTicketsOptions {
   readonly database: Database
@@ -28,9 +29,18 @@ export async function expireTickets(options: ExpireTicketsOptions): Promise<numb
 async function expire(tx: Transaction, ticketId: string, workerId: string): Promise<boolean> {
   const ticket = await lockTicket(tx, ticketId)
   if (!ticket || ticket.state !== 'open' || !ticket.overdue) return false
+  const held = await readHeldTasks(tx, ticket)
   await closeTicket(tx, ticketId, { state: 'expired', by: workerId })
   const error = problem('expired', 'Expired', `Nobody decided by ${ticket.expires_at.toISOString()}. Ask again.`)
-  const payload = { ticket: toWireId('ticket', ticketId), rule: ticket.rule, error }
-  await appendExpired(tx, ticket, { actor: workerId, payload })
+  const about = aboutTicket(ticket)
+  await appendExpired(tx, ticket.tenant_id, {
+    actor: workerId,
+    taskIds: held.map(({ task_id }) => task_id),
+    payload: { ticket: about.ticket, rule: ticket.rule, error },
+    note:
+      ticket.batch_id === null
+        ? undefined
+        : { ...about, rule: ticket.rule, items: held.length, notify: [`principal:${ticket.requested_by}`] },
+  })
   return true
 }

@@ -20,6 +20,7 @@ export interface JudgedRow {
 /** The policy at the door: says what becomes of each request of a group, in the transaction that accepts it. */
 export interface Gate {
   judge(tx: Transaction, group: readonly GatedRequest[]): Promise<JudgedRow[]>
+  active(): ActivePolicy
 }
 
 export interface GateOptions {
@@ -31,6 +32,7 @@ export interface GateOptions {
 export function createGate(options: GateOptions): Gate {
   const now = options.now ?? (() => new Date())
   return {
+    active: options.active,
     judge: async (tx, group) => {
       const placements = await readPlacements(
         tx,

@@ -23,6 +23,8 @@ const moves = (by: Writer, to: TaskStatus, ...from: readonly TaskStatus[]): Lega
 export const legalMoves = {
   'task.requested': [],
   'task.joined': stays('sluice_api', 'AWAITING_APPROVAL', 'SCHEDULED', 'PENDING', 'RUNNING', 'WAITING', 'RETRYING'),
+  // Policy put it under another ticket of its batch.
+  'task.regated': stays('sluice_api', 'AWAITING_APPROVAL'),
   // PENDING, or SCHEDULED where the start lies in the future.
   'task.approved': moves('sluice_api', 'PENDING', 'AWAITING_APPROVAL'),
   'task.rejected': moves('sluice_api', 'REJECTED', 'AWAITING_APPROVAL'),

@@ -1,18 +1,35 @@
 import { sql } from 'kysely'
 import type { DecisionRow, TicketRow } from '../approvals/ticket.sql.ts'
+import type { TaskStatus } from '../contract/task-status.ts'
 import type { Transaction } from '../database/database.ts'
 import type { TicketState } from '../database/tables.ts'
 import type { RequestPayload } from './accept-tasks.sql.ts'
 import type { TicketDecision } from './decide-ticket.ts'
 import type { TaskRow } from './task-view.ts'
+import { readRequests } from './ticket-items.sql.ts'
 
 /** A ticket with everything that it is about. */
 export interface TicketDossier {
   readonly ticket: TicketRow
-  readonly task: TaskRow
-  readonly request: RequestPayload
+  readonly subject: OneTask | ItemsOfBatch
+  /** Who asked, or joined. */
+  readonly requesters: readonly string[]
   /** Dropped ones too, oldest first. */
   readonly decisions: readonly DecisionRow[]
+}
+
+interface OneTask {
+  readonly kind: 'task'
+  readonly task: TaskRow
+  readonly request: RequestPayload
+}
+
+interface ItemsOfBatch {
+  readonly kind: 'items'
+  readonly operations: readonly string[]
+  readonly total: number
+  /** Those that wait for the decision. */
+  readonly waiting: number
 }
 
 export interface TicketQuery {
@@ -21,20 +38,25 @@ export interface TicketQuery {
   readonly person: TicketDecision['person']
   /** What the person asked for; else, of the open ones, what they may decide, and all of the closed ones. */
   readonly mine: boolean
+  readonly batchId?: string | undefined
   readonly after?: string | undefined
   readonly limit: number
 }
 
 /** Oldest first. */
 export async function selectTickets(tx: Transaction, query: TicketQuery): Promise<TicketRow[]> {
-  const { tenant, state, person, mine, after, limit } = query
+  const { tenant, state, person, mine, batchId = null, after = null, limit } = query
   const { name, roles, groups = [] } = person
   const { rows } = await sql<TicketRow>`
-      select k.* from sluice.tickets k join sluice.tasks t using (task_id)
-      where k.tenant_id = ${tenant} and k.state = ${state} and (${after ?? null}::uuid is null or k.ticket_id > ${after ?? null}::uuid)
+      select k.* from sluice.tickets k
+      where k.tenant_id = ${tenant} and k.state = ${state} and (${after}::uuid is null or k.ticket_id > ${after}::uuid)
+        and (${batchId}::uuid is null or k.batch_id = ${batchId}::uuid)
         and case when ${mine} then k.requested_by = ${name}
-          when k.state = 'open' then k.requested_by <> ${name} and not ${name} = any(t.joined_by)
+          when k.state = 'open' then k.requested_by <> ${name}
             and ((k.stages->k.stage->'roles') ?| ${roles}::text[] or (k.stages->k.stage->'groups') ?| ${groups}::text[])
+            and not exists (select from sluice.tasks t where ${name} = any(t.joined_by)
+              and (t.task_id = k.task_id or t.task_id in
+                (select i.task_id from sluice.ticket_items i where i.ticket_id = k.ticket_id)))
           else true end
       order by k.ticket_id limit ${limit}`.execute(tx)
   return rows
@@ -44,52 +66,79 @@ export function selectTicketsById(tx: Transaction, ticketIds: readonly string[])
   return tx.selectFrom('tickets').selectAll().where('ticket_id', 'in', ticketIds).execute()
 }
 
-/** Everything that tickets are about, in their order. */
+/** Everything that tickets are about, in their order. What retention has taken is left out. */
 export async function readDossiers(tx: Transaction, tickets: readonly TicketRow[]): Promise<TicketDossier[]> {
   if (tickets.length === 0) return []
-  const taskIds = tickets.map((ticket) => ticket.task_id)
+  const taskIds = tickets.flatMap((ticket) => ticket.task_id ?? [])
   const ticketIds = tickets.map((ticket) => ticket.ticket_id)
-  const tasks = await tx.selectFrom('tasks').selectAll().where('task_id', 'in', taskIds).execute()
-  const requests = await tx
-    .selectFrom('domain_events')
-    .select(['task_id', 'payload'])
-    .where('task_id', 'in', taskIds)
-    .where('type', '=', 'task.requested')
-    .execute()
+  const tasks =
+    taskIds.length === 0 ? [] : await tx.selectFrom('tasks').selectAll().where('task_id', 'in', taskIds).execute()
+  const requests = await readRequests(tx, taskIds)
+  const items = await readItemSummaries(tx, ticketIds)
   const decisions = await tx
     .selectFrom('decisions')
     .selectAll()
     .where('ticket_id', 'in', ticketIds)
     .orderBy('decision_id')
     .execute()
-  return tickets.flatMap((ticket) => {
+  return tickets.flatMap((ticket): TicketDossier[] => {
+    const said = decisions.filter(({ ticket_id }) => ticket_id === ticket.ticket_id)
+    if (ticket.task_id === null) {
+      const found = items.find(({ ticket_id }) => ticket_id === ticket.ticket_id)
+      if (!found) return []
+      const { operations, total, waiting, joined_by } = found
+      const requesters = [...new Set([ticket.requested_by, ...joined_by])]
+      return [{ ticket, subject: { kind: 'items', operations, total, waiting }, requesters, decisions: said }]
+    }
     const task = tasks.find(({ task_id }) => task_id === ticket.task_id)
-    const request = requests.find(({ task_id }) => task_id === ticket.task_id)
+    const request = requests.get(ticket.task_id)
     if (!task || !request) return []
-    return [
-      {
-        ticket,
-        task,
-        // Written by `accept_tasks` from this very type.
-        request: request.payload as unknown as RequestPayload,
-        decisions: decisions.filter(({ ticket_id }) => ticket_id === ticket.ticket_id),
-      },
-    ]
+    const requesters = [task.requested_by, ...task.joined_by]
+    return [{ ticket, subject: { kind: 'task', task, request }, requesters, decisions: said }]
   })
+}
+
+interface ItemSummary extends Omit<ItemsOfBatch, 'kind'> {
+  readonly ticket_id: string
+  readonly joined_by: readonly string[]
+}
+
+async function readItemSummaries(tx: Transaction, ticketIds: readonly string[]): Promise<ItemSummary[]> {
+  const { rows } = await sql<ItemSummary>`
+    select i.ticket_id, count(*)::int as total, count(*) filter (where t.status = 'AWAITING_APPROVAL')::int as waiting,
+      array_agg(distinct t.operation) as operations,
+      array(select distinct unnest(jt.joined_by) from sluice.ticket_items ji join sluice.tasks jt on jt.task_id = ji.task_id
+        where ji.ticket_id = i.ticket_id) as joined_by
+    from sluice.ticket_items i join sluice.tasks t on t.task_id = i.task_id
+    where i.ticket_id = any(${ticketIds}::uuid[]) group by i.ticket_id`.execute(tx)
+  return rows
+}
+
+export interface TicketItemRow {
+  readonly task_id: string
+  readonly position: number
+  readonly payload_hash: string
+  readonly operation: string
+  readonly target: string | null
+  readonly status: TaskStatus
+}
+
+/** What a ticket is about, in the order of the batch. */
+export async function selectTicketItems(
+  tx: Transaction,
+  ticket: TicketRow,
+  page: { readonly after: number; readonly limit: number },
+): Promise<TicketItemRow[]> {
+  const { rows } = await sql<TicketItemRow>`
+    select t.task_id, i.position, i.payload_hash, t.operation, t.target, t.status
+    from (
+      select task_id, position, payload_hash from sluice.ticket_items where ticket_id = ${ticket.ticket_id}::uuid
+      union all select ${ticket.task_id}::uuid, 0, ${ticket.payload_hash} where ${ticket.task_id}::uuid is not null
+    ) i join sluice.tasks t on t.task_id = i.task_id
+    where i.position > ${page.after}::int order by i.position limit ${page.limit}`.execute(tx)
+  return rows
 }
 
 export function readTask(tx: Transaction, taskId: string): Promise<TaskRow> {
   return tx.selectFrom('tasks').selectAll().where('task_id', '=', taskId).executeTakeFirstOrThrow()
-}
-
-/** What was asked for. */
-export async function readRequest(tx: Transaction, task: TaskRow): Promise<RequestPayload> {
-  const { payload } = await tx
-    .selectFrom('domain_events')
-    .select('payload')
-    .where('task_id', '=', task.task_id)
-    .where('type', '=', 'task.requested')
-    .executeTakeFirstOrThrow()
-  // Written by `accept_tasks` from this very type.
-  return payload as unknown as RequestPayload
 }

@@ -1,16 +1,19 @@
 import { describeStage } from '../approvals/policy.ts'
-import type { Ticket } from '../contract/approval.ts'
+import type { Ticket, TicketItem } from '../contract/approval.ts'
 import { toWireId } from '../contract/ids.ts'
 import type { Database } from '../database/database.ts'
-import { isRequester, type TicketDecision, whyNot } from './decide-ticket.ts'
+import type { RequestPayload } from './accept-tasks.sql.ts'
+import { type TicketDecision, whyNot } from './decide-ticket.ts'
 import {
   readDossiers,
+  selectTicketItems,
   selectTickets,
   selectTicketsById,
   type TicketDossier,
   type TicketQuery,
 } from './ticket-dossier.sql.ts'
-import { taskLinks, type TaskRow, ticketLink } from './task-view.ts'
+import { readRequests } from './ticket-items.sql.ts'
+import { basePath, taskLinks, type TaskRow, ticketLink } from './task-view.ts'
 
 export function findTicket(database: Database, tenant: string, ticketId: string): Promise<TicketDossier | undefined> {
   return database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
@@ -26,24 +29,52 @@ export function listTickets(database: Database, query: TicketQuery): Promise<Tic
   )
 }
 
+/** The changes that a ticket is about, each with its exact payload, in the order of the batch. */
+export function listTicketItems(
+  database: Database,
+  tenant: string,
+  { dossier, ...page }: { readonly dossier: TicketDossier; readonly after: number; readonly limit: number },
+): Promise<TicketItem[]> {
+  return database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
+    const rows = await selectTicketItems(tx, dossier.ticket, page)
+    const requests = await readRequests(
+      tx,
+      rows.map(({ task_id }) => task_id),
+    )
+    return rows.map(({ task_id, position, status, operation, target, payload_hash }) => ({
+      position,
+      task_id: toWireId('task', task_id),
+      status,
+      target,
+      payload: toPayload(operation, requests.get(task_id)),
+      payload_hash,
+    }))
+  })
+}
+
+const toPayload = (operation: string, request: RequestPayload | undefined) => ({
+  operation,
+  input: request?.input,
+  options: { ...(request?.item ?? request?.ticket)?.options },
+})
+
 /** As it travels, for one person. */
 export function toTicket(dossier: TicketDossier, person: TicketDecision['person']): Ticket {
-  const { ticket, task, request, decisions } = dossier
+  const { ticket, requesters, decisions } = dossier
   const self = ticketLink(ticket.ticket_id)
-  const refusal = ticket.state === 'open' ? whyNot(ticket, task, person) : undefined
-  const decided = decisions.some(({ principal, dropped_at }) => principal === person.name && dropped_at === null)
+  const refusal = ticket.state === 'open' ? whyNot(ticket, requesters, person) : undefined
+  const decided = decisions.some(
+    ({ principal, items, dropped_at }) => principal === person.name && items === null && dropped_at === null,
+  )
   const closed = ticket.state === 'open' ? null : `The ticket is closed: ${ticket.state}.`
   const why = closed ?? refusal?.message ?? (decided ? 'You have decided already; somebody else has to go on.' : null)
   return {
     ticket_id: toWireId('ticket', ticket.ticket_id),
-    task_id: toWireId('task', ticket.task_id),
+    ...subjectOf(dossier),
     state: ticket.state,
-    operation: task.operation,
-    target: task.target,
     environment: ticket.environment,
     requested_by: ticket.requested_by,
-    joined_by: task.joined_by,
-    payload: { operation: task.operation, input: request.input, options: { ...request.ticket?.options } },
+    joined_by: requesters.filter((name) => name !== ticket.requested_by),
     payload_hash: ticket.payload_hash,
     rule: ticket.rule,
     rule_digest: ticket.rule_digest,
@@ -57,11 +88,12 @@ export function toTicket(dossier: TicketDossier, person: TicketDecision['person'
     })),
     stage: ticket.stage,
     needs: ticket.state === 'open' ? describeNeed(dossier) : null,
-    decisions: decisions.map(({ decision, principal, stage, comment, at, dropped_at }) => ({
+    decisions: decisions.map(({ decision, principal, stage, comment, items, at, dropped_at }) => ({
       decision,
       principal,
       stage,
       comment,
+      items: items && items.map((id) => toWireId('task', id)),
       at: at.toISOString(),
       dropped: dropped_at !== null,
     })),
@@ -73,7 +105,9 @@ export function toTicket(dossier: TicketDossier, person: TicketDecision['person'
     closed_by: ticket.closed_by,
     links: {
       self,
-      task: taskLinks(ticket.task_id).self,
+      task: ticket.task_id && taskLinks(ticket.task_id).self,
+      batch: ticket.batch_id && `${basePath}/batches/${toWireId('batch', ticket.batch_id)}`,
+      items: `${self}/items`,
       approve: `${self}/approve`,
       reject: `${self}/reject`,
       withdraw: `${self}/withdraw`,
@@ -81,21 +115,56 @@ export function toTicket(dossier: TicketDossier, person: TicketDecision['person'
   }
 }
 
-function counting({ task, decisions }: TicketDossier, stage: number): number {
+function subjectOf({
+  ticket,
+  subject,
+}: TicketDossier): Pick<Ticket, 'task_id' | 'batch_id' | 'items' | 'operation' | 'target' | 'payload'> {
+  switch (subject.kind) {
+    case 'task': {
+      const { task, request } = subject
+      return {
+        task_id: toWireId('task', task.task_id),
+        batch_id: null,
+        items: null,
+        operation: task.operation,
+        target: task.target,
+        payload: toPayload(task.operation, request),
+      }
+    }
+    case 'items': {
+      const { operations, total, waiting } = subject
+      return {
+        task_id: null,
+        batch_id: ticket.batch_id && toWireId('batch', ticket.batch_id),
+        items: { total, waiting },
+        operation: operations.join(', '),
+        target: null,
+        payload: null,
+      }
+    }
+  }
+}
+
+function counting({ requesters, decisions }: TicketDossier, stage: number): number {
   return decisions.filter(
     (one) =>
-      one.stage === stage && one.decision === 'approve' && one.dropped_at === null && !isRequester(task, one.principal),
+      one.stage === stage &&
+      one.decision === 'approve' &&
+      one.dropped_at === null &&
+      !requesters.includes(one.principal),
   ).length
 }
 
 function describeNeed(dossier: TicketDossier): string {
+  const { subject } = dossier
   const { stages, stage, expires_at } = dossier.ticket
   const current = stages[stage]
   if (!current) return `Waiting for an approval; expires ${expires_at.toISOString()}.`
   const missing = describeStage({ ...current, quorum: current.quorum - counting(dossier, stage) })
   const later = stages.length - stage - 1
   const more = later === 0 ? '' : `, then ${later} more ${later === 1 ? 'stage' : 'stages'}`
-  return `Needs ${missing}${more}; expires ${expires_at.toISOString()}.`
+  const shared = subject.kind === 'items' ? `, for ${subject.waiting} of its batch together` : ''
+  return `Needs ${missing}${more}${shared}; expires ${expires_at.toISOString()}.`
 }
 
 /** What each task that waits for an approval still needs, by the task's UUID. */
@@ -104,10 +173,14 @@ export async function explainTickets(
   tenant: string,
   tasks: readonly TaskRow[],
 ): Promise<ReadonlyMap<string, string>> {
-  const ids = tasks.flatMap((task) => (task.status === 'AWAITING_APPROVAL' && task.ticket_id ? [task.ticket_id] : []))
+  const waiting = tasks.flatMap(({ status, task_id, ticket_id }) =>
+    status === 'AWAITING_APPROVAL' && ticket_id !== null ? [{ task_id, ticket_id }] : [],
+  )
+  const ids = [...new Set(waiting.map(({ ticket_id }) => ticket_id))]
   if (ids.length === 0) return new Map()
   const dossiers = await database.transaction({ role: 'sluice_api', tenant }, async (tx) =>
     readDossiers(tx, await selectTicketsById(tx, ids)),
   )
-  return new Map(dossiers.map((dossier) => [dossier.task.task_id, describeNeed(dossier)]))
+  const needs = new Map(dossiers.map((dossier) => [dossier.ticket.ticket_id, describeNeed(dossier)]))
+  return new Map(waiting.map(({ task_id, ticket_id }) => [task_id, needs.get(ticket_id) ?? 'Waiting for an approval.']))
 }

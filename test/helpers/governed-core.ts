@@ -4,12 +4,13 @@ import { join } from 'node:path'
 import { createPolicyStore, type PolicyStore } from '../../src/approvals/policy-store.ts'
 import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
 import { createTaskAcceptor } from '../../src/tasks/accept-task.ts'
-import { createGate } from '../../src/tasks/gate.ts'
+import { createGate, type Gate } from '../../src/tasks/gate.ts'
 import { type Core, startCore } from './core.ts'
 
 /** The core with a policy at its door. */
 export interface GovernedCore extends Core {
   readonly policies: PolicyStore
+  readonly gate: Gate
   /** Writes the file, as an administrator would, and looks at it. */
   setPolicy(text: string): Promise<void>
 }
@@ -25,6 +26,7 @@ export async function startGovernedCore(policy: string): Promise<GovernedCore> {
   return {
     ...core,
     policies,
+    gate,
     acceptor: createTaskAcceptor({ database: core.database, queue: core.queue, signals: core.signals, gate }),
     setPolicy: async (text) => {
       await writeFile(file, text)

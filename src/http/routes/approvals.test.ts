@@ -143,6 +143,108 @@ describe('approvals over HTTP', () => {
   })
 })
 
+describe('the ticket of a batch over HTTP', () => {
+  const submit = async () => {
+    const item = (body: object) => ({ operation: 'thing.create', input: body })
+    const items = [item(inProd()), item({ ...inProd(), organization: 'acme' }), item(inProd()), item(inProd())]
+    const { body } = await api.as('requester', 'POST /tasks/bulk', { items })
+    const { body: page } = await api.as('approver', `GET /approvals?batch_id=${body['batch_id']}`)
+    return { items, batchId: body['batch_id'] as string, tickets: page['items'] }
+  }
+  const waits = async (batchId: string) =>
+    (await api.as('requester', `GET /tasks?batch_id=${batchId}&status=AWAITING_APPROVAL`)).body['items']
+
+  test('one ticket for the items; each item, with its payload and hash, is a page away', async () => {
+    const { items, batchId, tickets } = await submit()
+    expect(tickets).toHaveLength(1)
+    const [ticket] = tickets
+    expect(ticket).toMatchObject({
+      task_id: null,
+      batch_id: batchId,
+      payload: null,
+      operation: 'thing.create',
+      items: { total: 3, waiting: 3 },
+      needs: expect.stringMatching(/^Needs one approval by role approver or role admin, for 3 of its batch together;/),
+    })
+    expect((await api.as('approver', `GET ${pathOf(ticket.links.self)}`)).body).toMatchObject({ dry_run: null })
+    const first = await api.as('approver', `GET ${pathOf(ticket.links.items)}?page_size=2`)
+    const rest = await api.as(
+      'approver',
+      `GET ${pathOf(ticket.links.items)}?page_token=${first.body['next_page_token']}`,
+    )
+    const listed = [...first.body['items'], ...rest.body['items']]
+    expect(rest.body['next_page_token']).toBeNull()
+    expect(listed.map(({ position }: { position: number }) => position)).toEqual([0, 2, 3])
+    expect(listed[1]).toMatchObject({ status: 'AWAITING_APPROVAL', payload: { input: items[2]?.input, options: {} } })
+    const sha = (value: unknown) =>
+      createHash('sha256')
+        .update(canonicalize(value) ?? '')
+        .digest('hex')
+    for (const { payload, payload_hash } of listed) expect(payload_hash).toBe(sha(payload))
+    expect(ticket.payload_hash).toBe(sha(listed.map(({ payload_hash }: { payload_hash: string }) => payload_hash)))
+    for (const task of await waits(batchId)) {
+      expect(task).toMatchObject({ ticket: ticket.ticket_id, why_waiting: ticket.needs })
+    }
+    expect((await api.as('approver', 'GET /approvals?batch_id=none')).body['items']).toEqual([])
+  })
+
+  test('who joins an item is told its ticket', async () => {
+    const { items, tickets } = await submit()
+    const { body } = await api.as('admin', 'POST /things', items[0]?.input)
+    expect(body).toMatchObject({ deduplicated: true, links: { ticket: tickets[0].links.self } })
+  })
+
+  test('some are rejected, by place or by task id; the rest is approved with what is left', async () => {
+    const { batchId, tickets } = await submit()
+    const path = pathOf(tickets[0].links.self)
+    const { payload_hash } = tickets[0]
+    const reject = (items: unknown[]) => api.as('approver', `POST ${path}/reject`, { items, payload_hash })
+    expect(await reject([0, 1])).toMatchObject({
+      status: 422,
+      body: { code: 'invalid_input', errors: [{ pointer: '/items/1' }] },
+    })
+    expect(await reject([])).toMatchObject({ status: 422 })
+    const rejected = await reject([0, (await waits(batchId))[0].task_id])
+    expect(rejected).toMatchObject({
+      status: 200,
+      body: {
+        task: null,
+        batch: { batch_id: batchId, counts: { REJECTED: 2, AWAITING_APPROVAL: 1, PENDING: 1 } },
+        ticket: { state: 'open', items: { total: 3, waiting: 1 }, may_decide: true },
+      },
+    })
+    expect(await api.as('approver', `POST ${path}/approve`, { payload_hash })).toMatchObject({
+      status: 409,
+      body: { code: 'ticket_changed' },
+    })
+    const { payload_hash: left } = rejected.body['ticket']
+    expect(await api.as('approver', `POST ${path}/approve`, { payload_hash: left })).toMatchObject({
+      status: 200,
+      body: { batch: { counts: { REJECTED: 2, PENDING: 2 } }, ticket: { state: 'approved' } },
+    })
+  })
+
+  test('the requester hears once of each decision, and once of the end', async () => {
+    const { batchId, tickets } = await submit()
+    await api.as('approver', `POST ${pathOf(tickets[0].links.self)}/reject`, { comment: 'not now' })
+    await api.as('requester', `POST /batches/${batchId}/cancel`)
+    const { body } = await api.as('requester', 'GET /notifications?page_size=200')
+    const mine = body['items'].filter(({ batch_id }: { batch_id: string }) => batch_id === batchId)
+    expect(mine.map(({ title }: { title: string }) => title)).toEqual([
+      'A batch is FAILED',
+      '3 changes of a batch were rejected by approver',
+    ])
+    const theirs = (await api.as('approver', 'GET /notifications?page_size=200')).body['items']
+    expect(theirs.filter(({ batch_id }: { batch_id: string }) => batch_id === batchId)).toMatchObject([
+      {
+        kind: 'approval_pending',
+        ticket_id: tickets[0].ticket_id,
+        title: '3 changes of a batch wait for your approval, asked for by requester',
+      },
+    ])
+  })
+})
+
 describe('policies over HTTP', () => {
   test('the dry run and explain tell which rule a request would meet', async () => {
     const dry = await api.as('requester', 'POST /things/dry-run', inProd())

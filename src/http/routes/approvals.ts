@@ -8,15 +8,18 @@ import {
   rejectRequestSchema,
   type TicketDetail,
   ticketDetailSchema,
+  ticketItemPageSchema,
+  ticketItemsQuerySchema,
   ticketListQuerySchema,
   ticketPageSchema,
   withdrawRequestSchema,
 } from '../../contract/approval.ts'
 import { fromWireId } from '../../contract/ids.ts'
+import { findBatch, toBatch } from '../../tasks/batch.ts'
 import { decideTicket, type TicketDecision } from '../../tasks/decide-ticket.ts'
 import { toTask } from '../../tasks/task-view.ts'
 import type { TicketDossier } from '../../tasks/ticket-dossier.sql.ts'
-import { findTicket, listTickets, toTicket } from '../../tasks/ticket-view.ts'
+import { findTicket, listTicketItems, listTickets, toTicket } from '../../tasks/ticket-view.ts'
 import type { App } from '../app.ts'
 import { callerOf } from '../authenticate.ts'
 import { runDry } from '../dry-run.ts'
@@ -24,6 +27,7 @@ import { HttpProblem, type ProblemCode } from '../problems.ts'
 import type { Services } from '../services.ts'
 
 const params = z.object({ ticket: z.string() })
+const noBatch = '00000000-0000-0000-0000-000000000000'
 
 /** Approvals: the inbox, one ticket, and the decisions. */
 export function approvalRoutes(app: App, services: Services): void {
@@ -44,7 +48,10 @@ export function approvalRoutes(app: App, services: Services): void {
       if (token !== undefined && after === undefined) {
         throw new HttpProblem('invalid_page_token', { detail: 'page_token is not one that a list returned.' })
       }
-      const query = { tenant, state, person: principal, mine, after, limit: size + 1 }
+      const { batch_id: batch } = request.query
+      // What is no batch has no tickets.
+      const batchId = batch === undefined ? undefined : (fromWireId('batch', batch) ?? noBatch)
+      const query = { tenant, state, person: principal, mine, batchId, after, limit: size + 1 }
       const dossiers = await listTickets(services.database, query)
       const items = dossiers.slice(0, size).map((dossier) => toTicket(dossier, principal))
       return { items, next_page_token: dossiers.length > size ? (items.at(-1)?.ticket_id ?? null) : null }
@@ -61,6 +68,28 @@ export function approvalRoutes(app: App, services: Services): void {
       const dossier = await existing(services, request, request.params.ticket)
       const dryRun = dossier.ticket.state === 'open' ? await tryDry(services, request, dossier) : null
       return { ...toTicket(dossier, callerOf(request).principal), dry_run: dryRun }
+    },
+  )
+
+  app.get(
+    '/approvals/:ticket/items',
+    {
+      config: { permission: 'approvals.read' },
+      schema: {
+        summary: 'The changes that a ticket is about, in the order of their batch',
+        params,
+        querystring: ticketItemsQuerySchema,
+        response: { 200: ticketItemPageSchema },
+      },
+    },
+    async (request) => {
+      const { page_size: size, page_token: token } = request.query
+      const dossier = await existing(services, request, request.params.ticket)
+      const after = token === undefined ? -1 : Number(token)
+      const page = { dossier, after, limit: size + 1 }
+      const found = await listTicketItems(services.database, callerOf(request).tenant, page)
+      const items = found.slice(0, size)
+      return { items, next_page_token: found.length > size ? String(items.at(-1)?.position) : null }
     },
   )
 
@@ -107,11 +136,21 @@ async function decide(services: Services, request: FastifyRequest, { decision, t
       payloadHash: said.payload_hash,
       ruleDigest: said.rule_digest,
       diffDigest: said.diff_digest,
+      items: said.items,
     })
-    return { ticket: toTicket(await existing(services, request, ticket), principal), task: toTask(task) }
+    const dossier = await existing(services, request, ticket)
+    const { batch_id: batchId } = dossier.ticket
+    const batch = batchId === null ? undefined : await findBatch(services.database, tenant, batchId)
+    return { ticket: toTicket(dossier, principal), task: task && toTask(task), batch: batch ? toBatch(batch) : null }
   } catch (error) {
-    if (error instanceof TicketRefusedError) throw new HttpProblem(refusals[error.code], { detail: error.message })
-    throw error
+    if (!(error instanceof TicketRefusedError)) throw error
+    const { code, message: detail, index } = error
+    throw new HttpProblem(refusals[code], {
+      detail,
+      ...(index !== undefined && {
+        errors: [{ pointer: `/items/${index}`, message: 'does not wait for this ticket' }],
+      }),
+    })
   }
 }
 
@@ -124,6 +163,7 @@ const refusals = {
   own_request: 'forbidden',
   not_an_approver: 'forbidden',
   not_the_requester: 'forbidden',
+  unknown_item: 'invalid_input',
 } as const satisfies Record<TicketRefusal, ProblemCode>
 
 async function existing(services: Services, request: FastifyRequest, wireId: string): Promise<TicketDossier> {
@@ -139,14 +179,16 @@ function ticketIdOf(wireId: string): string {
   return ticketId
 }
 
-// Best effort: a ticket can be read, and decided, while the cluster is away.
+// Best effort: a ticket can be read, and decided, while the cluster is away. Many items would be many calls.
 async function tryDry(
   services: Services,
   request: FastifyRequest,
-  { task, request: { input } }: TicketDossier,
+  { subject }: TicketDossier,
 ): Promise<TicketDetail['dry_run']> {
-  const operation = services.operations.get(task.operation)
+  if (subject.kind === 'items') return null
+  const operation = services.operations.get(subject.task.operation)
   if (!operation?.dryRun) return null
+  const { input } = subject.request
   try {
     const { diff, warnings } = await runDry(services, { request, operation, input })
     return { diff, diff_digest: createHash('sha256').update(diff).digest('hex'), warnings, error: null }

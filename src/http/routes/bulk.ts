@@ -122,6 +122,7 @@ async function checkItems(services: Services, { tenant, principal }: Caller, ite
         tenant,
         actor: principal.name,
         roles: principal.roles,
+        ...(principal.groups && { groups: principal.groups }),
       })
     } catch (error) {
       if (error instanceof HttpProblem)
