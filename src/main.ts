@@ -19,6 +19,7 @@ import { createMailer, type MailerOptions } from './notifications/mailer.ts'
 import { createSecretBox } from './notifications/secret-box.ts'
 import type { Operation } from './operations/define-operation.ts'
 import { builtInOperations, createOperationRegistry } from './operations/registry.ts'
+import { createPlatform, type PlatformSettings } from './platform/create-platform.ts'
 import type { Logger } from './platform/logger.ts'
 import { migrate } from './queue/migrate.ts'
 import { createPgBossQueue } from './queue/pg-boss-queue.ts'
@@ -63,7 +64,10 @@ export interface StartOptions {
   readonly requestLimits?: RequestLimitsOptions
   /** Proxies (addresses, or networks as CIDR) whose `X-Forwarded-For` is believed. @default none */
   readonly trustProxy?: readonly string[]
-  readonly logger: Logger
+  /** What stands behind the platform services. The database is this process's own pool, shared with everything else. */
+  readonly platform?: PlatformSettings
+  /** Where log lines go, in place of `platform.logger`. */
+  readonly logger?: Logger
 }
 
 export interface RunningSluice {
@@ -80,17 +84,15 @@ const consoleDir = fileURLToPath(new URL('../dist/web', import.meta.url))
  * run, and says so.
  */
 export async function startSluice(options: StartOptions): Promise<RunningSluice> {
-  const { logger } = options
   const role = options.role ?? 'all'
   const parts = assemble(options)
-  const { database, queue, signals, listener, feed, clusters, hub } = parts
+  const { platform, logger, database, queue, signals, listener, feed, clusters, hub } = parts
   const cluster = (tenant: string, name: string) => clusters.get(clusters.keyFor(tenant, name))
   let phase: 'migrating' | 'starting' | 'ready' | 'stopping' = 'migrating'
-  const identity = createIdentity(options, database)
+  const identity = createIdentity(options, parts)
   const services = {
     ...parts,
     identity,
-    logger,
     cluster,
     clusterKey: clusters.keyFor,
     clusterNames: clusters.namesFor,
@@ -112,7 +114,6 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
       ? undefined
       : createWorker({
           ...parts,
-          logger,
           role: role === 'all' ? 'all' : 'worker',
           workerId: `${hostname()}/${process.pid}/${randomBytes(3).toString('hex')}`,
           cluster,
@@ -123,7 +124,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
           ...(options.slots !== undefined && { slots: options.slots }),
         })
 
-  const upkeep = createTicketUpkeep({ ...parts, active: parts.policies.active, logger })
+  const upkeep = createTicketUpkeep({ ...parts, active: parts.policies.active })
   const stop = async (): Promise<void> => {
     phase = 'stopping'
     // Streams first: a reader that never hangs up would hold the server open.
@@ -140,12 +141,14 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     await listener.stop()
     await identity.stop()
     await queue.stop()
+    await platform.stop()
     await database.stop()
   }
   try {
     const url = app ? await listen(app, options) : ''
     await migrate(options.databaseUrl)
     phase = 'starting'
+    await platform.start()
     // A worker asks it when it fires a schedule.
     await parts.policies.start()
     await listener.start()
@@ -166,20 +169,27 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
   }
 }
 
-function createIdentity(options: StartOptions, database: Database): Identity {
-  const { logger, devTokens: tokens, oneTimeCode, platformTenant = 'platform' } = options
+function createIdentity(
+  { devTokens: tokens, oneTimeCode, platformTenant = 'platform' }: StartOptions,
+  { database, logger }: { readonly database: Database; readonly logger: Logger },
+): Identity {
   const base = { database, logger, platformTenant }
   if (!tokens) return createDatabaseIdentity(base)
   return createDevelopmentIdentity({ ...base, tokens, ...(oneTimeCode !== undefined && { oneTimeCode }) })
 }
 
 function assemble(options: StartOptions) {
-  const { logger } = options
   const database = createDatabase({
     url: options.databaseUrl,
     poolMax: options.poolMax ?? 50,
     onConnectionError: (error) => logger.warn('an idle database connection broke', { error }),
   })
+  const platform = createPlatform({
+    ...options.platform,
+    ...(options.logger && { logger: { adapter: 'own' as const, service: options.logger } }),
+    db: { adapter: 'postgres', pool: database.pool },
+  })
+  const { logger, tracer, featureFlags, cache, objectStorage } = platform
   const queue = createPgBossQueue({
     database,
     supervise: options.role !== 'api',
@@ -199,6 +209,7 @@ function assemble(options: StartOptions) {
             simulated: options.simulated ?? false,
           },
         ],
+    { tracer },
   )
   const policies = createPolicyStore({
     database,
@@ -208,6 +219,12 @@ function assemble(options: StartOptions) {
   const gate = createGate({ active: policies.active })
   const secrets = options.secretKey && createSecretBox(options.secretKey)
   return {
+    platform,
+    logger,
+    tracer,
+    featureFlags,
+    cache,
+    objectStorage,
     database,
     queue,
     policies,
@@ -229,7 +246,7 @@ function assemble(options: StartOptions) {
     hub: createWatchHub({ cluster: clusters.get, logger }),
     feed: createFeed({ pool: database.pool, listener, logger }),
     gate,
-    acceptor: createTaskAcceptor({ database, queue, signals, gate }),
+    acceptor: createTaskAcceptor({ database, queue, signals, gate, tracer }),
     operations: createOperationRegistry([...builtInOperations, ...(options.operations ?? [])]),
   }
 }

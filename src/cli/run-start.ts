@@ -4,10 +4,11 @@ import { describeFailure, describeStack } from './describe-failure.ts'
 import { keepDevelopmentTokens } from './development-tokens.ts'
 import type { DevelopmentTokens } from './development-tokens.ts'
 import type { EmbeddedPostgres, EmbeddedPostgresOptions } from './embedded-postgres/start-embedded-postgres.ts'
-import type { Logger } from '../platform/logger.ts'
+import type { PlatformSettings } from '../platform/create-platform.ts'
 import { checkCanListen, describeListenError } from './listen-check.ts'
 import { openSimulatedCluster } from './open-simulated-cluster.ts'
 import type { OpenSimulatedCluster, StartSimulatedCluster } from './open-simulated-cluster.ts'
+import { toPlatformSettings } from './platform-settings.ts'
 import { describeReady } from './ready-lines.ts'
 import { findSecretKey } from './secret-key.ts'
 import type { Role, StartOptions } from './start-options.ts'
@@ -33,7 +34,7 @@ export interface SluiceOptions {
   readonly devTokens?: DevelopmentTokens
   readonly oneTimeCode?: string
   readonly dataDir: string
-  readonly logger: Logger
+  readonly platform: PlatformSettings
 }
 
 /** What a start is made of; tests bring their own. */
@@ -41,7 +42,7 @@ export interface StartParts {
   startPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres>
   readonly startSimulatedCluster: StartSimulatedCluster
   startSluice(options: SluiceOptions): Promise<{ readonly url: string; stop(): Promise<void> }>
-  readonly logger: Logger
+  readonly platform: PlatformSettings
   print(text: string): void
   complain(text: string): void
 }
@@ -112,7 +113,7 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       ...(secretKey !== undefined && { secretKey }),
       ...(options.mail !== undefined && { mail: options.mail }),
       databaseUrl,
-      logger: parts.logger,
+      platform: { ...parts.platform, ...toPlatformSettings(options) },
       kubeconfig: kubeconfigPath,
       context: options.kubeconfig?.context,
       simulated: options.kubeconfig === undefined,

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { delimiter, resolve } from 'node:path'
+import { parsePlatformChoices, type PlatformChoices } from './platform-settings.ts'
 import { UsageError } from './usage-error.ts'
 
 export type Role = 'all' | 'api' | 'worker'
@@ -19,7 +20,7 @@ export interface StartFlags {
 }
 
 /** What `sluice start` was asked for, complete and valid. */
-export interface StartOptions {
+export interface StartOptions extends PlatformChoices {
   readonly role: Role
   readonly host: string
   /** 0: any free one. */
@@ -75,6 +76,7 @@ export function parseStartOptions(flags: StartFlags, env: NodeJS.ProcessEnv): St
     ...parseMail(env['SLUICE_SMTP_URL'], env['SLUICE_MAIL_FROM']),
     ...parseTrustProxy(env['SLUICE_TRUST_PROXY']),
     ...parsePolicyFile(flags.policy ?? env['SLUICE_POLICY']),
+    ...parsePlatformChoices(env),
   }
 }
 

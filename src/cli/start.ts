@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
 import { logLevels, type LogLevel } from '../platform/logger.ts'
-import { createPinoLogger } from '../platform/adapters/pino/pino-logger.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/start-embedded-postgres.ts'
 import { runStart } from './run-start.ts'
 import type { StartParts } from './run-start.ts'
@@ -20,6 +19,8 @@ Variables:
   SLUICE_TRUST_PROXY proxies before the API (addresses, networks): their X-Forwarded-For says where requests come from
   SLUICE_SMTP_URL  server that takes e-mail, smtp://user:password@host:587; SLUICE_MAIL_FROM says who writes
   SLUICE_SECRET_KEY 32 bytes in base64: seals the secrets of webhooks and clusters (embedded PostgreSQL: kept in --data)
+  OTEL_EXPORTER_OTLP_ENDPOINT  collector that takes traces and metrics over OTLP/HTTP, such as http://collector:4318;
+                   OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME and OTEL_TRACES_SAMPLER_ARG as OpenTelemetry says
   SLUICE_LOG_LEVEL debug, info, warn or error (default: info; embedded PostgreSQL: warn)
   SLUICE_DEBUG=1   shows the stack of a failure
 `
@@ -52,7 +53,7 @@ async function start(flags: StartFlags): Promise<number> {
   try {
     return await runStart(
       options,
-      { ...parts, logger: createPinoLogger({ level, destination: process.stderr }) },
+      { ...parts, platform: { logger: { adapter: 'pino', level, destination: process.stderr } } },
       requests.signal,
     )
   } finally {
@@ -79,7 +80,7 @@ function ignoreClosedOutput(): void {
 const loadSluice = () => import('../main.ts')
 const loadSimulatedCluster = () => import('../kubernetes/simulated/simulated-cluster.ts')
 
-const parts: Omit<StartParts, 'logger'> = {
+const parts: Omit<StartParts, 'platform'> = {
   startPostgres: startEmbeddedPostgres,
   async startSimulatedCluster(options) {
     const { startSimulatedCluster } = await loadSimulatedCluster()

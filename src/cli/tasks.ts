@@ -155,6 +155,7 @@ function printTask(terminal: Terminal, task: Task): void {
     ['deadline', task.done ? null : task.deadline_at],
     ['completed', task.completed_at],
     ['elapsed', duration(ageOf(task))],
+    ['trace', task.trace_id],
     ['detail', task.error === null ? taskDetail(task) : null],
     ['result', task.result === null ? null : JSON.stringify(task.result)],
   ]

@@ -41,6 +41,7 @@ export const cloudEventSchema = z.object({
   time: z.string(),
   datacontenttype: z.literal('application/json'),
   cursor: z.string().regex(/^\d+$/),
+  traceparent: z.string().optional().describe('W3C trace context in which it happened'),
   data: eventSchema,
 })
 export type CloudEvent = z.infer<typeof cloudEventSchema>

@@ -56,6 +56,7 @@ export const taskSchema = z.object({
   created_at: z.string(),
   started_at: z.string().nullable(),
   completed_at: z.string().nullable(),
+  trace_id: z.string().nullable().describe('W3C trace id of the request, and of all that was done for it'),
   links: taskLinksSchema,
 })
 export type Task = z.infer<typeof taskSchema>

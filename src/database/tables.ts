@@ -102,6 +102,7 @@ export interface WaitsTable {
   rules: Json<Record<string, unknown>>
   deadline_at: Date
   created_at: Generated<Date>
+  traceparent: string | null
 }
 
 export interface ResourcesTable {

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import fastifyCookie from '@fastify/cookie'
 import fastifyWebsocket from '@fastify/websocket'
 import Fastify, { type FastifyError, type FastifyRequest } from 'fastify'
@@ -31,6 +30,7 @@ import { tokenRoutes } from './routes/tokens.ts'
 import { createDenialRecorder } from './record-denied.ts'
 import type { Services } from './services.ts'
 import { refuseBadReason, sourceOf } from './source-of.ts'
+import { noteError, traceIdOf, traceRequests } from './trace-requests.ts'
 import { recheckLateAnswer } from './watch-access.ts'
 
 /** Our Fastify, with types that flow from the zod schemas of each route. */
@@ -53,6 +53,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const app = createFastify(options)
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
+  traceRequests(app, services)
   answerProblems(app, services)
   readEmptyJsonAsNone(app)
   await app.register(fastifyCookie)
@@ -114,18 +115,11 @@ function createFastify({ trustProxy = [] }: Pick<AppOptions, 'trustProxy'>) {
     trustProxy: [...trustProxy],
     // Ours below: one constant message per request would only repeat what metrics tell.
     logger: false,
-    genReqId: (request) => traceIdOf(request.headers['traceparent']),
+    genReqId: () => '',
     routerOptions: { maxParamLength: 253 },
     // Streams and sockets are ended by their own routes on close.
     forceCloseConnections: true,
   }).withTypeProvider<ZodTypeProvider>()
-}
-
-// W3C trace context: version-traceid-parent-flags. Without one a trace begins here.
-function traceIdOf(traceparent: string | string[] | undefined): string {
-  const given =
-    typeof traceparent === 'string' ? /^[\da-f]{2}-([\da-f]{32})-[\da-f]{16}-/.exec(traceparent)?.[1] : undefined
-  return given ?? randomBytes(16).toString('hex')
 }
 
 async function refuseWhileStarting(services: Services): Promise<void> {
@@ -137,15 +131,11 @@ async function refuseWhileStarting(services: Services): Promise<void> {
 function answerProblems(app: App, services: Services): void {
   const recordDenied = createDenialRecorder(services)
   app.setErrorHandler(async (error: FastifyError | HttpProblem, request, reply) => {
-    const problem = toProblem(error, request.id)
+    const problem = toProblem(error, traceIdOf(request))
     await recordDenied(request, problem)
     if (problem.status >= 500) {
-      services.logger.error('request failed', {
-        method: request.method,
-        url: pathOf(request),
-        traceId: request.id,
-        error,
-      })
+      noteError(request, error)
+      services.logger.error('request failed', { method: request.method, url: pathOf(request), error })
     }
     if (problem.status === 503) void reply.header('retry-after', '2')
     const retryAfter = error instanceof HttpProblem ? error.details.retryAfterSeconds : undefined
@@ -155,7 +145,7 @@ function answerProblems(app: App, services: Services): void {
   })
   app.setNotFoundHandler((request, reply) => {
     const detail = `There is nothing at ${request.method} ${pathOf(request)}.`
-    const problem = toProblem(new HttpProblem('not_found', { detail }), request.id)
+    const problem = toProblem(new HttpProblem('not_found', { detail }), traceIdOf(request))
     return reply.status(404).type('application/problem+json').serializer(JSON.stringify).send(problem)
   })
 }

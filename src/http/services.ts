@@ -7,7 +7,9 @@ import type { WatchHub } from '../kubernetes/watch-hub.ts'
 import type { Feed } from '../live/feed.ts'
 import type { SecretBox } from '../notifications/secret-box.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
+import type { Cache } from '../platform/cache.ts'
 import type { Logger } from '../platform/logger.ts'
+import type { Tracer } from '../platform/tracer.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { TaskAcceptor } from '../tasks/accept-task.ts'
 import type { ClusterRegistry } from '../tasks/cluster-registry.ts'
@@ -33,6 +35,9 @@ export interface Services {
   readonly feed: Feed
   readonly hub: WatchHub
   readonly logger: Logger
+  readonly tracer: Tracer
+  /** For what is asked for again and again and changes seldom, such as the keys of an identity provider. */
+  readonly cache: Cache
   /** What a tenant calls by this name. Throws `ClusterConfigurationError` for one that nobody configured. */
   cluster(tenant: string, name: string): Cluster
   /** What the hub calls the same. */

@@ -4,6 +4,7 @@ import type { RequestSource } from '../database/request-source.ts'
 import type { Known } from '../identity/principal.ts'
 import { knownOf } from './authenticate.ts'
 import { HttpProblem } from './problems.ts'
+import { traceIdOf } from './trace-requests.ts'
 
 /** Where an authenticated request comes from, for the audit. */
 export function sourceOf(request: FastifyRequest): RequestSource {
@@ -18,7 +19,7 @@ export function sourceBy(request: FastifyRequest, { source }: Known): RequestSou
     address: addressOf(request),
     via: source.kind,
     ...(tokenId !== undefined && { token_id: toWireId('token', tokenId) }),
-    trace_id: request.id,
+    trace_id: traceIdOf(request),
     ...(reason !== undefined && reason !== '' && { reason }),
   }
 }

@@ -10,6 +10,7 @@ import { taskLinks, ticketLink, toTask } from '../tasks/task-view.ts'
 import { callerOf } from './authenticate.ts'
 import { HttpProblem } from './problems.ts'
 import type { Services } from './services.ts'
+import { noteTask } from './trace-requests.ts'
 import { preferredWaitMs, waitForEnd } from './wait-for-end.ts'
 
 export interface Submission {
@@ -40,6 +41,7 @@ export async function submit(services: Services, submission: Submission): Promis
     ...(idempotencyKey !== undefined && { idempotencyKey }),
   })
   const answer = toAnswer(accepted, operation.type, await sharedTicket(services, tenant, accepted))
+  noteTask(request, answer.task_id)
   void reply.status(202).header('location', answer.links.self)
   const waitMs = preferredWaitMs(request)
   if (waitMs === undefined) {

@@ -30,6 +30,7 @@ export function toCloudEvent(event: LoggedEvent): CloudEvent {
     time: data.at,
     datacontenttype: 'application/json',
     cursor: data.seq,
+    ...(typeof event.payload['traceparent'] === 'string' && { traceparent: event.payload['traceparent'] }),
     data,
   }
 }

@@ -12,6 +12,7 @@ import {
   type ObjectRef,
   refOf,
 } from './kubernetes-object.ts'
+import type { Tracer } from '../platform/tracer.ts'
 import type { StaticCredentials } from './restricted-kubeconfig.ts'
 import { type ApiRequest, type ApiResponse, createTransport, type Transport } from './transport.ts'
 import { type RawWatchEvent, readWatchLines } from './watch-lines.ts'
@@ -127,6 +128,8 @@ export interface ConnectOptions {
   /** Everything that shows this cluster says "simulated". @default false */
   readonly simulated?: boolean
   readonly clock?: Clock
+  /** Calls that are part of a trace get a span, and carry it on to the server. @default no trace */
+  readonly tracer?: Tracer | undefined
 }
 
 /** Connects lazily: nothing is read or sent before the first call. */
@@ -139,6 +142,7 @@ export function connectCluster(options: ConnectOptions): Cluster {
     credentials: createCredentials(sourceOf(options), clock),
     clock,
     refuse: options.credentials?.refuse,
+    tracer: options.tracer,
   })
   return createCluster({ name: options.name, simulated: options.simulated ?? false, basePaths, transport, clock })
 }

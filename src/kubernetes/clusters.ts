@@ -34,7 +34,12 @@ export interface Clusters {
   stop(): Promise<void>
 }
 
-export function connectClusters(configs: readonly ClusterConfig[]): Clusters {
+export function connectClusters(
+  configs: readonly ClusterConfig[],
+  shared: Pick<ConnectOptions, 'tracer'> = {},
+): Clusters {
+  const connect = ({ tenant: _, context, ...options }: ClusterConfig): Cluster =>
+    connectCluster({ ...shared, ...options, ...(context !== undefined && { context }) })
   const clusters = new Map(configs.map((config) => [clusterKey(config), connect(config)]))
   const retired = new Map<string, () => ClusterError>()
   const get = (key: string): Cluster => {
@@ -77,10 +82,6 @@ export function connectClusters(configs: readonly ClusterConfig[]): Clusters {
       await Promise.all([...clusters.values()].map((cluster) => cluster.stop()))
     },
   }
-}
-
-function connect({ tenant: _, context, ...options }: ClusterConfig): Cluster {
-  return connectCluster({ ...options, ...(context !== undefined && { context }) })
 }
 
 function clusterKey({ tenant, name }: ClusterName): string {

@@ -4,6 +4,7 @@ import { ClusterConfigurationError, ClusterError, UnreachableError } from './clu
 import type { Authentication, Credentials } from './credentials.ts'
 import { isRefusedHost, type RefusedAddresses, refusingLookup } from './local-address.ts'
 import { raceSignal } from './race-signal.ts'
+import type { Tracer } from '../platform/tracer.ts'
 import { statusToError } from './status-to-error.ts'
 
 export interface ApiRequest {
@@ -43,6 +44,8 @@ export interface TransportOptions {
   readonly clock: Clock
   /** Addresses that are not connected to. @default none */
   readonly refuse?: RefusedAddresses | undefined
+  /** Calls that are part of a trace get a span, and carry it on. @default no trace */
+  readonly tracer?: Tracer | undefined
 }
 
 const defaultTimeoutMs = 30_000
@@ -61,16 +64,36 @@ const keepAlive = { keepAlive: true, keepAliveInitialDelay: 4_000, timeout: 10_0
 export function createTransport(options: TransportOptions): Transport {
   const connections = new Connections(options)
   return {
-    request: (request) => requestWhole(connections, options, request),
+    request: (request) => requestTraced(connections, options, request),
     stream: (request) => openStream(connections, options, request),
     stop: () => connections.stop(),
   }
 }
 
+// Outside a trace (a watch that lists again) there is nobody to tell.
+function requestTraced(connections: Connections, options: TransportOptions, request: ApiRequest): Promise<ApiResponse> {
+  const { tracer, name } = options
+  if (tracer?.currentTraceparent() === undefined) return requestWhole(connections, options, request)
+  return tracer.withSpan(
+    `kubernetes ${request.method}`,
+    async (span) => {
+      const answer = await requestWhole(connections, options, { ...request, traceparent: span.traceparent })
+      span.setAttributes({ 'http.response.status_code': answer.status })
+      return answer
+    },
+    {
+      kind: 'client',
+      attributes: { 'k8s.cluster.name': name, 'http.request.method': request.method, 'url.path': request.path },
+    },
+  )
+}
+
+type TracedRequest = ApiRequest & { readonly traceparent?: string }
+
 async function requestWhole(
   connections: Connections,
   options: TransportOptions,
-  request: ApiRequest,
+  request: TracedRequest,
 ): Promise<ApiResponse> {
   const deadline = startDeadline(options.clock, request.signal, request.timeoutMs ?? defaultTimeoutMs)
   try {
@@ -151,7 +174,7 @@ export function parseWarnings(header: string | string[] | undefined): string[] {
 async function send(
   connections: Connections,
   pool: 'requests' | 'streams',
-  request: ApiRequest & { readonly signal: AbortSignal },
+  request: TracedRequest & { readonly signal: AbortSignal },
 ): Promise<Dispatcher.ResponseData> {
   const attempt = async (renew: boolean): Promise<Dispatcher.ResponseData> => {
     // A credential plug-in may take for ever.
@@ -179,7 +202,7 @@ function isStaleConnection(error: unknown): boolean {
 
 function toRequestOptions(
   authentication: Authentication,
-  request: ApiRequest & { readonly signal: AbortSignal },
+  request: TracedRequest & { readonly signal: AbortSignal },
 ): Dispatcher.RequestOptions & { origin: string } {
   const server = new URL(authentication.server)
   const query = new URLSearchParams()
@@ -195,6 +218,7 @@ function toRequestOptions(
       ...authentication.headers,
       accept: request.accept ?? 'application/json',
       'user-agent': 'sluice',
+      ...(request.traceparent !== undefined && { traceparent: request.traceparent }),
       ...(request.body !== undefined && { 'content-type': request.contentType ?? 'application/json' }),
     },
     body: request.body === undefined ? null : JSON.stringify(request.body),

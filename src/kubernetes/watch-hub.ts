@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { type Clock, systemClock } from './clock.ts'
 import type { Cluster } from './cluster.ts'
 import type { WatchSource } from './collection-reader.ts'
@@ -65,6 +66,8 @@ class SharedWatches {
   /** Per control plane, whether it streams lists: found out once. */
   readonly #streaming = new Map<string, { supported: boolean }>()
   readonly #ending = new Set<Promise<void>>()
+  /** A watch outlives whoever asked for it first: what it does is no part of that one's request or attempt. */
+  readonly #outside = AsyncLocalStorage.snapshot()
   #former = { reconnects: 0, lists: 0, failures: 0 }
   #stopped = false
 
@@ -77,10 +80,11 @@ class SharedWatches {
     const key = upstreamKey(target)
     let upstream = this.#upstreams.get(key)
     if (!upstream) {
-      upstream = this.#open(key, target)
+      upstream = this.#outside(() => this.#open(key, target))
       this.#upstreams.set(key, upstream)
     }
-    return upstream.join(target, callbacks)
+    const joined = upstream
+    return this.#outside(() => joined.join(target, callbacks))
   }
 
   #open(key: string, target: WatchTarget): WatchUpstream {

@@ -1,5 +1,8 @@
+import { toWireId } from '../contract/ids.ts'
 import type { Database } from '../database/database.ts'
+import { withLogFields } from '../platform/log-context.ts'
 import type { Logger } from '../platform/logger.ts'
+import type { Span, Tracer } from '../platform/tracer.ts'
 import { type ClaimedJob, LostClaimError, type Queue } from '../queue/queue.ts'
 import type { Mailer } from './mailer.ts'
 import { titleOf } from './notification-title.ts'
@@ -12,6 +15,7 @@ import {
   type DeliveryTry,
   disableWebhook,
   failAbandoned,
+  type FoundDelivery,
   recordTry,
   selectDelivery,
   takeUndispatched,
@@ -22,6 +26,7 @@ export interface DeliverOptions extends Pick<WebhookRequest, 'resolve' | 'mayRea
   readonly database: Database
   readonly queue: Queue
   readonly logger: Logger
+  readonly tracer: Tracer
   readonly secrets: SecretBox | undefined
   readonly mailer?: Mailer | undefined
   /** Milliseconds before each further try. @default 5 s to 10 h, over a day in all */
@@ -66,29 +71,62 @@ export async function endAbandonedDeliveries(
 export async function deliver(options: DeliverOptions, jobs: readonly ClaimedJob[]): Promise<readonly string[]> {
   const again: string[] = []
   for (const job of jobs) {
-    try {
-      await deliverOne(options, job)
-    } catch (error) {
-      if (error instanceof LostClaimError) continue
-      options.logger.error('a delivery could not be recorded; it will be tried again', { jobId: job.id, error })
-      again.push(job.id)
-    }
+    const settled = await deliverOne(options, job).catch((error: unknown) => isNotOurs(options, job, error))
+    if (!settled) again.push(job.id)
   }
   return again
 }
 
-async function deliverOne(options: DeliverOptions, job: ClaimedJob): Promise<void> {
+/** Whether somebody else settles it; else it could not be settled. */
+function isNotOurs({ logger }: DeliverOptions, job: ClaimedJob, error: unknown): boolean {
+  if (error instanceof LostClaimError) return true
+  logger.error('a delivery could not be recorded; it will be tried again', { jobId: job.id, error })
+  return false
+}
+
+async function deliverOne(options: DeliverOptions, job: ClaimedJob): Promise<boolean> {
   const { database } = options
   const found = await database.transaction({ role: 'sluice_worker' }, (tx) => selectDelivery(tx, job.id))
   if (!found || found.delivery.state !== 'pending') {
     await database.transaction({ role: 'sluice_worker' }, (tx) => options.queue.complete(tx, 'sluice-deliver', [job]))
-    return
+    return true
   }
-  const { delivery, webhook } = found
+  const { taskId, traceparent, webhook } = found
+  const id = taskId === null ? undefined : toWireId('task', taskId)
+  const send = async (span: Span): Promise<boolean> => {
+    try {
+      await sendAndSettle(options, job, { ...found, span })
+      return true
+    } catch (error) {
+      span.recordError(error)
+      return isNotOurs(options, job, error)
+    }
+  }
+  return withLogFields(id === undefined ? {} : { taskId: id }, () =>
+    options.tracer.withSpan(`deliver ${webhook.style}`, send, {
+      kind: 'client',
+      attributes: {
+        'sluice.delivery.id': toWireId('delivery', job.id),
+        ...(id !== undefined && { 'sluice.task.id': id }),
+      },
+      ...(traceparent !== null && { parent: traceparent }),
+    }),
+  )
+}
+
+async function sendAndSettle(
+  options: DeliverOptions,
+  job: ClaimedJob,
+  { delivery, webhook, span }: FoundDelivery & { readonly span: Span },
+): Promise<void> {
   const gone = webhook.deleted_at !== null || webhook.disabled_at !== null
   const made = gone
     ? failedTry('The webhook is disabled or deleted.', true)
     : await send(options, job, { delivery, webhook })
+  const { outcome } = made
+  span.setAttributes({ 'sluice.outcome': outcome })
+  if (made.made.error !== null) span.recordError(made.made.error)
+  options.logger.debug('delivery tried', { deliveryId: toWireId('delivery', job.id), outcome, error: made.made.error })
   await settle(options, job, { delivery, webhook, made })
 }
 
@@ -117,7 +155,14 @@ async function send(options: DeliverOptions, job: ClaimedJob, { delivery, webhoo
       return { made: record(null, null), outcome: 'delivered' }
     }
     const { url, headers, body } = prepare(options, { delivery, webhook, at })
-    const status = await postWebhook({ ...options, url, headers, body, signal: job.signal })
+    const traceparent = options.tracer.currentTraceparent()
+    const status = await postWebhook({
+      ...options,
+      url,
+      headers: { ...headers, ...(traceparent !== undefined && { traceparent }) },
+      body,
+      signal: job.signal,
+    })
     if (status >= 200 && status < 300) return { made: record(status, null), outcome: 'delivered' }
     const error = `Answered ${status}${status >= 300 && status < 400 ? '; redirects are not followed' : ''}.`
     return { made: record(status, error), outcome: status === 410 ? 'gone' : 'again' }

@@ -98,20 +98,28 @@ export async function takeUndispatched(tx: Transaction): Promise<string[]> {
   return rows.map((row) => row.delivery_id)
 }
 
+export interface FoundDelivery {
+  readonly delivery: DeliveryRow
+  readonly webhook: WebhookRow & { readonly deleted_at: Date | null }
+  /** The task that it tells of, and the W3C trace context of its request. */
+  readonly taskId: string | null
+  readonly traceparent: string | null
+}
+
 /** A delivery and the webhook that it goes to, as both are now. */
-export async function selectDelivery(
-  tx: Transaction,
-  id: string,
-): Promise<
-  { readonly delivery: DeliveryRow; readonly webhook: WebhookRow & { readonly deleted_at: Date | null } } | undefined
-> {
-  const deliveries = await sql<DeliveryRow>`select * from sluice.deliveries where delivery_id = ${id}::uuid`.execute(tx)
+export async function selectDelivery(tx: Transaction, id: string): Promise<FoundDelivery | undefined> {
+  const deliveries = await sql<DeliveryRow & Pick<FoundDelivery, 'taskId' | 'traceparent'>>`
+    select d.*, t.task_id as "taskId", e.payload->>'traceparent' as traceparent from sluice.deliveries d
+    left join sluice.notifications n on n.notification_id = d.notification_id
+    left join sluice.tasks t on t.task_id = n.task_id
+    left join sluice.domain_events e on e.task_id = t.task_id and e.event_id = t.request_event_id and e.at = t.created_at
+    where d.delivery_id = ${id}::uuid`.execute(tx)
   const [delivery] = deliveries.rows
   if (!delivery) return undefined
   const webhooks = await sql<WebhookRow & { deleted_at: Date | null }>`
     select * from sluice.webhooks where webhook_id = ${delivery.webhook_id}::uuid`.execute(tx)
   const [webhook] = webhooks.rows
-  return webhook && { delivery, webhook }
+  return webhook && { delivery, webhook, taskId: delivery.taskId, traceparent: delivery.traceparent }
 }
 
 /** Newest first. */

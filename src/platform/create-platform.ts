@@ -30,7 +30,8 @@ import type { Config, ConfigSchema } from './config.ts'
 import type { Db } from './db.ts'
 import type { FeatureFlags } from './feature-flags.ts'
 import type { Lifecycle } from './lifecycle.ts'
-import type { Logger } from './logger.ts'
+import { currentLogFields, withContext } from './log-context.ts'
+import type { LogFields, Logger } from './logger.ts'
 import { createMemoryFeatureFlags, type MemoryFlag } from './memory/memory-feature-flags.ts'
 import { createMemoryObjectStorage, type MemoryObjectStorageOptions } from './memory/memory-object-storage.ts'
 import { createMemoryPubSub } from './memory/memory-pub-sub.ts'
@@ -109,6 +110,9 @@ export interface PlatformOptions<S extends ConfigSchema = ConfigSchema> {
   readonly featureFlags?: FeatureFlagsSettings
 }
 
+/** What the program that owns the database leaves to whoever starts it: `db` is its own pool. */
+export type PlatformSettings = Omit<PlatformOptions, 'config' | 'db'>
+
 /**
  * Makes the nine services. Nothing is opened before `start()`, which also loads the libraries that the chosen adapters
  * need. When a service cannot start, those that had started are stopped again and `start()` rejects.
@@ -116,11 +120,11 @@ export interface PlatformOptions<S extends ConfigSchema = ConfigSchema> {
  */
 export function createPlatform<S extends ConfigSchema>(options: PlatformOptions<S> = {}): Platform<S> {
   const tracer = chooseTracer(options.tracer, () => logger)
-  const traceContext = () => {
+  const context = () => {
     const traceId = tracer.currentTraceId()
-    return traceId === undefined ? {} : { traceId }
+    return { ...currentLogFields(), ...(traceId !== undefined && { traceId }) }
   }
-  const logger = chooseLogger(options.logger, traceContext)
+  const logger = chooseLogger(options.logger, context)
   const db = chooseDb(options.db)
   const parts = { logger, tracer, db: db.service }
   const secrets = chooseSecrets(options.secrets, logger)
@@ -151,9 +155,10 @@ interface Parts {
   readonly db: Db
 }
 
-function chooseLogger(settings: LoggerSettings | undefined, context: () => Record<string, unknown>): Service<Logger> {
-  if (settings?.adapter === 'own') return settings.service
-  return createPinoLogger({ ...settings, context })
+function chooseLogger(settings: LoggerSettings | undefined, context: () => LogFields): Service<Logger> {
+  if (settings?.adapter !== 'own') return createPinoLogger({ ...settings, context })
+  const { start, stop } = settings.service
+  return { ...withContext(settings.service, context), ...(start && { start }), ...(stop && { stop }) }
 }
 
 function chooseTracer(settings: TracerSettings | undefined, logger: () => Logger): Service<Tracer> {

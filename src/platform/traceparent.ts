@@ -7,8 +7,8 @@ export interface TraceIds {
 }
 
 /** Reads a W3C `traceparent`. `undefined` when it is not one: a wrong header must not fail the request that carries it. */
-export function parseTraceparent(header: string | undefined): TraceIds | undefined {
-  const match = header === undefined ? null : pattern.exec(header)
+export function parseTraceparent(header: string | null | undefined): TraceIds | undefined {
+  const match = pattern.exec(header ?? '')
   const [, traceId = '', spanId = '', flags = '00'] = match ?? []
   if (!match || /^0+$/.test(traceId) || /^0+$/.test(spanId) || header?.startsWith('ff')) return undefined
   return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & 1) === 1 }

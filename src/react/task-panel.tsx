@@ -165,6 +165,11 @@ function TaskFacts({ task, events }: { readonly task: Task; readonly events: rea
             <Moment at={task.deadline_at} />
           </Fact>
         )}
+        {task.trace_id !== null && (
+          <Fact name="Trace">
+            <code>{task.trace_id}</code>
+          </Fact>
+        )}
         {Object.entries(task.labels).map(([name, value]) => (
           <Fact key={name} name={name}>
             {value}

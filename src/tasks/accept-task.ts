@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import { v7 as uuidv7 } from 'uuid'
+import { toWireId } from '../contract/ids.ts'
 import type { TaskOptions } from '../contract/task.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 import { isDatabaseAway, isDatabaseSilent } from '../database/database-away.ts'
@@ -8,6 +9,7 @@ import { type Database, isTenantId, type Transaction } from '../database/databas
 import { sourceField } from '../database/request-source.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Operation } from '../operations/define-operation.ts'
+import type { Tracer } from '../platform/tracer.ts'
 import type { NewJob, Queue, QueueName } from '../queue/queue.ts'
 import type { Gate, GatedRequest, JudgedRow } from './gate.ts'
 import { type AcceptOutcome, type AcceptRow, acceptTasks } from './accept-tasks.sql.ts'
@@ -26,6 +28,10 @@ export interface AcceptRequest {
   readonly retryOf?: string
   readonly batchId?: string
   readonly scheduleId?: string
+  /** W3C trace context that the task's work continues. @default that of its acceptance */
+  readonly traceparent?: string
+  /** W3C trace context of the task that this one tries again: linked, not continued. */
+  readonly follows?: string
 }
 
 export interface AcceptedTask {
@@ -49,6 +55,8 @@ export interface TaskAcceptorOptions {
   readonly signals: SignalSender
   /** Judges each request by the policy. Without it everything is allowed: for tests and measurements. */
   readonly gate?: Gate
+  /** Without it tasks carry no trace: for tests and measurements. */
+  readonly tracer?: Tracer
   /** Requests in one transaction, at most. @default 100 */
   readonly groupSize?: number
   /** Transactions under way at once: while one is written to disk the next is prepared. @default 3 */
@@ -93,12 +101,27 @@ export function createTaskAcceptor(options: TaskAcceptorOptions): TaskAcceptor {
     }
   }
 
+  const accept = (request: AcceptRequest): Promise<AcceptedTask> =>
+    new Promise((resolve, reject) => {
+      waiting.push({ request, row: toAcceptRow(request), resolve, reject })
+      dispatch()
+    })
+
+  const { tracer } = options
+  if (!tracer) return { accept }
   return {
     accept: (request) =>
-      new Promise((resolve, reject) => {
-        waiting.push({ request, row: toAcceptRow(request), resolve, reject })
-        dispatch()
-      }),
+      tracer.withSpan(
+        `accept ${request.operation.type}`,
+        async (span) => {
+          const accepted = await accept({ ...request, traceparent: span.traceparent })
+          span.setAttributes({ 'sluice.outcome': accepted.outcome })
+          if (accepted.outcome === 'accepted')
+            span.setAttributes({ 'sluice.task.id': toWireId('task', accepted.taskId) })
+          return accepted
+        },
+        { kind: 'producer', ...(request.follows !== undefined && { links: [request.follows] }) },
+      ),
   }
 }
 
@@ -246,6 +269,7 @@ export function toAcceptRow(request: AcceptRequest): AcceptRow {
       batch_id: request.batchId ?? null,
       schedule_id: request.scheduleId ?? null,
       ...sourceField(),
+      ...(request.traceparent !== undefined && { traceparent: request.traceparent }),
     },
   }
 }

@@ -36,6 +36,8 @@ export interface RequestPayload {
   readonly schedule_id: string | null
   /** Where it came from: for the audit alone. */
   readonly source?: RequestSource
+  /** W3C trace context of the request: what becomes of the task continues it. */
+  readonly traceparent?: string
   /** Where the target is, as far as anybody knows: later changes of it are judged by this. */
   readonly placement?: Placement | null
   readonly environment?: string

@@ -4,6 +4,7 @@ import { type Batch, type BatchStatus } from '../contract/batch.ts'
 import { isTerminal, taskStatuses, type TaskStatus } from '../contract/task-status.ts'
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
+import type { Tracer } from '../platform/tracer.ts'
 import type { Queue } from '../queue/queue.ts'
 import { type AcceptRequest, insertJobs, isRace, toAcceptRow } from './accept-task.ts'
 import { type AcceptOutcome, acceptTasks } from './accept-tasks.sql.ts'
@@ -21,6 +22,7 @@ export interface AcceptBatchOptions {
   readonly signals: SignalSender
   /** The policy at the door. Without it nothing needs an approval. */
   readonly gate?: Gate | undefined
+  readonly tracer?: Tracer
 }
 
 export interface BatchRequest {
@@ -48,9 +50,23 @@ export class BatchRefusedError extends Error {
  * Accepts all items and their batch in one transaction, or nothing. Throws `BatchRefusedError` that names every item that
  * is in the way of another task.
  */
-export async function acceptBatch(options: AcceptBatchOptions, request: BatchRequest): Promise<BatchRow> {
+export function acceptBatch(options: AcceptBatchOptions, request: BatchRequest): Promise<BatchRow> {
+  const { tracer } = options
+  if (!tracer) return acceptItems(options, request)
+  return tracer.withSpan('accept batch', ({ traceparent }) => acceptItems(options, request, traceparent), {
+    kind: 'producer',
+    attributes: { 'sluice.batch.total': request.items.length },
+  })
+}
+
+async function acceptItems(
+  options: AcceptBatchOptions,
+  request: BatchRequest,
+  traceparent?: string,
+): Promise<BatchRow> {
   const batchId = uuidv7()
-  const group = request.items.map((item) => ({ request: item, row: toAcceptRow({ ...item, batchId }) }))
+  const shared = { batchId, ...(traceparent !== undefined && { traceparent }) }
+  const group = request.items.map((item) => ({ request: item, row: toAcceptRow({ ...item, ...shared }) }))
   for (let tries = 0; ; tries++) {
     try {
       const { batch, kinds } = await options.database.transaction(

@@ -13,8 +13,11 @@ import {
 import { fromWireId, toWireId } from '../contract/ids.ts'
 import { appendNote } from '../database/append-note.sql.ts'
 import type { Database, Transaction } from '../database/database.ts'
+import { readAsTenant } from '../database/read-as-tenant.ts'
 import type { SignalSender } from '../database/signals.ts'
+import type { Tracer } from '../platform/tracer.ts'
 import type { Queue } from '../queue/queue.ts'
+import { findTraceparents } from './find-traceparents.sql.ts'
 import { releaseTasks } from './release-tasks.ts'
 import type { TaskRow } from './task-view.ts'
 import { readTask } from './ticket-dossier.sql.ts'
@@ -25,6 +28,8 @@ export interface DecideTicketOptions {
   readonly database: Database
   readonly queue: Queue
   readonly signals: SignalSender
+  /** @default no trace */
+  readonly tracer?: Tracer
 }
 
 export interface TicketDecision {
@@ -50,6 +55,18 @@ const movedCodes = new Set(['SL001', '40P01'])
  * @throws TicketRefusedError
  */
 export async function decideTicket(options: DecideTicketOptions, decision: TicketDecision): Promise<TaskRow | null> {
+  const { tracer, database } = options
+  if (!tracer) return decidePersistently(options, decision)
+  const { tenant, ticketId } = decision
+  // Asked for days ago, in another trace: the two point to each other.
+  const links = await readAsTenant(database, tenant, (tx) => findTraceparents(tx, ticketId))
+  return tracer.withSpan(`${decision.decision} ticket`, () => decidePersistently(options, decision), {
+    attributes: { 'sluice.ticket.id': toWireId('ticket', ticketId) },
+    links,
+  })
+}
+
+async function decidePersistently(options: DecideTicketOptions, decision: TicketDecision): Promise<TaskRow | null> {
   for (let tries = 0; ; tries++) {
     try {
       const { task, released } = await options.database.transaction(
@@ -166,7 +183,13 @@ async function approve(
     await appendNote(tx, { type: 'ticket.approved', actor: person.name, data })
     return []
   }
-  const data = { ...outline(ticket), approved_by: given.map(({ principal }) => principal), ...said(decision) }
+  const traceparent = options.tracer?.currentTraceparent()
+  const data = {
+    ...outline(ticket),
+    approved_by: given.map(({ principal }) => principal),
+    ...said(decision),
+    ...(traceparent !== undefined && { traceparent }),
+  }
   await appendToEach(tx, { type: 'task.approved', actor: person.name, data, tasks: held })
   // The events hold the tasks' rows. Who joined before them counts as a requester, and their approval for nothing.
   if (countApprovals(given, stage, await readRequesters(tx, ticket)) < quorum) throw new JoinedMeanwhileError()

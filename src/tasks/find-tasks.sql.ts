@@ -4,6 +4,7 @@ import { fromWireId, type IdPrefix } from '../contract/ids.ts'
 import type { BulkFilter, taskListQuerySchema } from '../contract/task-list.ts'
 import type { Transaction } from '../database/database.ts'
 import type { TaskRow } from './task-view.ts'
+import { traceIdColumn } from './trace-id.sql.ts'
 
 export type TaskListQuery = z.output<typeof taskListQuerySchema>
 
@@ -11,6 +12,7 @@ export function selectTask(tx: Transaction, tenant: string, taskId: string): Pro
   return tx
     .selectFrom('tasks')
     .selectAll()
+    .select(traceIdColumn)
     .where('tenant_id', '=', tenant)
     .where('task_id', '=', taskId)
     .executeTakeFirst()
@@ -28,6 +30,7 @@ export interface TaskSelection {
 export function selectTasks(tx: Transaction, selection: TaskSelection): Promise<TaskRow[]> {
   const { tenant, query, after, limit } = selection
   return filtered(tx, tenant, query)
+    .select(traceIdColumn)
     .$if(after !== undefined, (q) => q.where('task_id', '<', after ?? ''))
     .orderBy('task_id', 'desc')
     .limit(limit)

@@ -3,6 +3,7 @@ import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
+import type { Tracer } from '../platform/tracer.ts'
 import type { Queue } from '../queue/queue.ts'
 import { insertJobs, isRace, toAcceptRow } from './accept-task.ts'
 import { acceptTasks } from './accept-tasks.sql.ts'
@@ -17,6 +18,7 @@ export interface FireSchedulesOptions {
   readonly signals: SignalSender
   readonly operations: OperationRegistry
   readonly logger: Logger
+  readonly tracer?: Tracer
   /** The policy at the door, as of the firing. Without it nothing needs an approval. */
   readonly gate?: Gate | undefined
   /** Whether the owner may still ask for this, by the rules of today. @default yes */
@@ -36,12 +38,21 @@ export async function fireSchedules(options: FireSchedulesOptions): Promise<numb
   let fired = 0
   for (const schedule of due) {
     try {
-      if (await fireOnce(options, schedule)) fired++
+      if (await fireTraced(options, schedule)) fired++
     } catch (error) {
       options.logger.error('schedule could not fire; it is tried again', { schedule: schedule.name, error })
     }
   }
   return fired
+}
+
+function fireTraced(options: FireSchedulesOptions, schedule: ScheduleRow): Promise<boolean> {
+  const { tracer } = options
+  if (!tracer) return fireOnce(options, schedule)
+  return tracer.withSpan(`fire ${schedule.operation}`, () => fireOnce(options, schedule), {
+    kind: 'producer',
+    attributes: { 'sluice.schedule.id': toWireId('schedule', schedule.schedule_id) },
+  })
 }
 
 async function fireOnce(options: FireSchedulesOptions, schedule: ScheduleRow): Promise<boolean> {
@@ -115,7 +126,9 @@ async function startTask(options: FireSchedulesOptions, tx: Transaction, schedul
     const why = operation ? 'no longer takes its input' : 'is not offered here'
     return { outcome: `Skipped: the operation ${schedule.operation} ${why}.`, kinds: [] }
   }
+  const traceparent = options.tracer?.currentTraceparent()
   const request = {
+    ...(traceparent !== undefined && { traceparent }),
     operation,
     input: input.data,
     options: schedule.options,

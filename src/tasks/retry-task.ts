@@ -52,7 +52,7 @@ export async function retryTask(options: RetryTaskOptions, request: RetryRequest
 /** The request that tries a task again. Throws `RefusedError` when it cannot be tried again. */
 export function toRetry(
   operations: OperationRegistry,
-  { task, input }: FoundRequest,
+  { task, input, traceparent }: FoundRequest,
   { actor, roles }: Pick<RetryRequest, 'actor' | 'roles'>,
 ): AcceptRequest {
   if (!retryable[task.status]) {
@@ -78,5 +78,6 @@ export function toRetry(
     actor,
     ...(roles && { roles }),
     retryOf: task.task_id,
+    ...(traceparent !== null && { follows: traceparent }),
   }
 }

@@ -6,7 +6,10 @@ import type { TasksTable } from '../database/tables.ts'
 import type { Selectable } from 'kysely'
 import { whyWaiting } from './why-waiting.ts'
 
-export type TaskRow = Selectable<TasksTable>
+export type TaskRow = Selectable<TasksTable> & {
+  /** Where it was asked for (`traceIdColumn`). */
+  readonly trace_id?: string | null
+}
 
 export const basePath = '/api/v1'
 
@@ -49,6 +52,7 @@ export function toTask(row: TaskRow, why: string | null = whyWaiting(row)): Task
     created_at: row.created_at.toISOString(),
     started_at: row.started_at?.toISOString() ?? null,
     completed_at: row.completed_at?.toISOString() ?? null,
+    trace_id: row.trace_id ?? null,
     links: { ...taskLinks(row.task_id), ...(row.ticket_id && { ticket: ticketLink(row.ticket_id) }) },
   }
 }

@@ -7,6 +7,7 @@ import type { RequestPayload } from './accept-tasks.sql.ts'
 import type { TicketDecision } from './decide-ticket.ts'
 import type { TaskRow } from './task-view.ts'
 import { readRequests } from './ticket-items.sql.ts'
+import { traceIdColumn } from './trace-id.sql.ts'
 
 /** A ticket with everything that it is about. */
 export interface TicketDossier {
@@ -140,5 +141,10 @@ export async function selectTicketItems(
 }
 
 export function readTask(tx: Transaction, taskId: string): Promise<TaskRow> {
-  return tx.selectFrom('tasks').selectAll().where('task_id', '=', taskId).executeTakeFirstOrThrow()
+  return tx
+    .selectFrom('tasks')
+    .selectAll()
+    .select(traceIdColumn)
+    .where('task_id', '=', taskId)
+    .executeTakeFirstOrThrow()
 }

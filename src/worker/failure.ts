@@ -1,5 +1,6 @@
 import type { Problem } from '../contract/problem.ts'
 import type { Backoff } from '../operations/define-operation.ts'
+import { parseTraceparent } from '../platform/traceparent.ts'
 
 /** How one attempt ended badly, before anybody decides what becomes of the task. */
 export interface Failure {
@@ -54,6 +55,12 @@ export function taskProblem(fields: { code: string; detail: string; retryable: b
     status: fields.code === 'timed_out' ? 504 : fields.code === 'already_exists' ? 409 : 500,
     ...fields,
   }
+}
+
+/** The problem with the trace in which it happened. */
+export function tracedProblem<T extends object>(problem: T, traceparent: string | undefined): T {
+  const ids = parseTraceparent(traceparent)
+  return ids ? { ...problem, trace_id: ids.traceId } : problem
 }
 
 /**

@@ -8,9 +8,11 @@ import { conditionsOf } from '../kubernetes/readiness-presets.ts'
 import { evaluateReadiness, type Readiness, type ReadinessPin } from '../kubernetes/readiness.ts'
 import type { ResourceRecord } from '../operations/define-operation.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
+import { withLogFields } from '../platform/log-context.ts'
 import type { Logger } from '../platform/logger.ts'
+import type { Span, Tracer } from '../platform/tracer.ts'
 import type { ClaimedJob, Queue } from '../queue/queue.ts'
-import { taskProblem } from './failure.ts'
+import { taskProblem, tracedProblem } from './failure.ts'
 import { writeRecords } from './record.sql.ts'
 import { isStale } from './run-task.ts'
 import { finishJob } from './settle.ts'
@@ -23,6 +25,7 @@ export interface FinishWaitOptions {
   readonly signals: SignalSender
   readonly operations: OperationRegistry
   readonly logger: Logger
+  readonly tracer: Tracer
   readonly workerId: string
   /** Milliseconds that one look at the live object may take. */
   readonly lookMs: number
@@ -42,6 +45,8 @@ interface Finished {
     | { readonly type: 'task.failed' | 'task.timed_out' | 'task.cancelled'; readonly error: object }
     | { readonly type: 'task.waiting'; readonly reason: string }
   readonly record?: ResourceRecord
+  /** W3C trace context of the look. */
+  readonly traceparent?: string
 }
 
 /**
@@ -59,20 +64,37 @@ export async function finishWaits(options: FinishWaitOptions, jobs: readonly Cla
   const looks = waits.map(async (wait) => {
     const job = jobs.find(({ eventId }) => eventId === wait.eventId)
     if (!job) return undefined
-    try {
-      return await look(options, wait, job)
-    } catch (error) {
-      options.logger.warn('finish job could not read the live object; it will run again', {
-        taskId: toWireId('task', wait.taskId),
-        error,
-      })
-      again.push(job.id)
-      return undefined
-    }
+    const found = await lookTraced(options, wait, job)
+    if (!found) again.push(job.id)
+    return found
   })
   const finished = (await Promise.all(looks)).filter((one) => one !== undefined)
   again.push(...(await record(options, finished)))
   return again
+}
+
+/** Undefined when the object could not be read. */
+function lookTraced(options: FinishWaitOptions, wait: FinishingWait, job: ClaimedJob): Promise<Finished | undefined> {
+  const id = toWireId('task', wait.taskId)
+  const tryToLook = async (span: Span): Promise<Finished | undefined> => {
+    try {
+      const found = await look(options, wait, job)
+      span.setAttributes({ 'sluice.outcome': found.end.type })
+      options.logger.debug('wait looked at', { operation: wait.operation, outcome: found.end.type })
+      return { ...found, traceparent: span.traceparent }
+    } catch (error) {
+      span.recordError(error)
+      options.logger.warn('finish job could not read the live object; it will run again', { taskId: id, error })
+      return undefined
+    }
+  }
+  return withLogFields({ taskId: id }, () =>
+    options.tracer.withSpan(`finish ${wait.operation}`, tryToLook, {
+      kind: 'consumer',
+      attributes: { 'sluice.task.id': id, 'sluice.attempt': wait.attempt, 'sluice.wait_ms': Math.round(wait.ageMs) },
+      ...(wait.traceparent !== null && { parent: wait.traceparent }),
+    }),
+  )
 }
 
 async function look(options: FinishWaitOptions, wait: FinishingWait, job: ClaimedJob): Promise<Finished> {
@@ -189,18 +211,27 @@ function refOf(wait: FinishingWait): ObjectRef {
 
 async function record(options: FinishWaitOptions, finished: readonly Finished[]): Promise<string[]> {
   if (finished.length === 0) return []
+  // One transaction for all, and a span for each: every task's trace shows its own end.
+  const spans = finished.map(({ traceparent, wait }) =>
+    options.tracer.startSpan('settle', {
+      attributes: { 'sluice.task.id': toWireId('task', wait.taskId), 'sluice.batch': finished.length },
+      ...(traceparent !== undefined && { parent: traceparent }),
+    }),
+  )
   try {
     await options.database.transaction({ role: 'sluice_worker' }, (tx) => recordAll(options, tx, finished))
     options.signals.send('events')
     if (finished.some(({ end }) => end.type === 'task.waiting')) options.signals.send('waits')
     return []
   } catch (error) {
+    for (const span of spans) span.recordError(error)
     const [only] = finished
     if (finished.length === 1 && only) {
       // Somebody else finished it: nothing is left to do, and the engine ends the job.
       if (isStale(error)) return []
       options.logger.error('outcome of a wait could not be written; its finish job will run again', {
         taskId: toWireId('task', only.wait.taskId),
+        traceId: spans[0]?.traceId,
         error,
       })
       return [only.job.id]
@@ -208,6 +239,8 @@ async function record(options: FinishWaitOptions, finished: readonly Finished[])
     const again: string[] = []
     for (const one of finished) again.push(...(await record(options, [one])))
     return again
+  } finally {
+    for (const span of spans) span.end()
   }
 }
 
@@ -244,10 +277,17 @@ async function recordAll(options: FinishWaitOptions, tx: Transaction, finished: 
   )
 }
 
-function toEvent(options: FinishWaitOptions, { wait, end }: Finished): NewEvent & { readonly event_id: string } {
+function toEvent(
+  options: FinishWaitOptions,
+  { wait, end, traceparent }: Finished,
+): NewEvent & { readonly event_id: string } {
   const { type, ...data } = end
-  const waitingFor = { cluster: wait.cluster, kind: wait.kind, namespace: wait.namespace, name: wait.name }
-  const payload = 'reason' in data ? { waiting_for: { ...waitingFor, reason: data.reason } } : data
+  const payload =
+    'error' in data
+      ? { error: tracedProblem(data.error, traceparent) }
+      : 'reason' in data
+        ? goesOn(wait, data.reason)
+        : data
   return {
     event_id: uuidv7(),
     task_id: wait.taskId,
@@ -256,6 +296,10 @@ function toEvent(options: FinishWaitOptions, { wait, end }: Finished): NewEvent 
     actor: options.workerId,
     payload: { attempt: wait.attempt, ...payload },
   }
+}
+
+function goesOn({ cluster, kind, namespace, name }: FinishingWait, reason: string) {
+  return { waiting_for: { cluster, kind, namespace, name, reason } }
 }
 
 function timedOutProblem(wait: FinishingWait, last: string) {

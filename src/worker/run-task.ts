@@ -3,7 +3,9 @@ import type { Database, Transaction } from '../database/database.ts'
 import type { Cluster } from '../kubernetes/cluster.ts'
 import type { Operation, PerformContext, Progress } from '../operations/define-operation.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
+import { withLogFields } from '../platform/log-context.ts'
 import type { Logger } from '../platform/logger.ts'
+import type { Span, Tracer } from '../platform/tracer.ts'
 import { type ClaimedJob, LostClaimError, type Queue, type QueueName } from '../queue/queue.ts'
 import type { AttemptAborted } from './abort-reason.ts'
 import { type Attempt, type HeldJob, startAttempts } from './attempt.sql.ts'
@@ -19,6 +21,7 @@ export interface RunTaskOptions {
   readonly settler: Settler
   readonly running: RunningAttempts
   readonly logger: Logger
+  readonly tracer: Tracer
   readonly workerId: string
   readonly random: () => number
   /** Milliseconds that a handler gets to end after its signal fired, before its outcome is written without it. */
@@ -102,7 +105,25 @@ interface Run {
 }
 
 /** True when the task was settled, or is somebody else's now; false to have the engine hand it out again. */
-async function runOne(options: RunTaskOptions, { queue, job, attempt }: Run): Promise<boolean> {
+function runOne(options: RunTaskOptions, run: Run): Promise<boolean> {
+  const { taskId, operation, attempt, traceparent, approval, ageMs } = run.attempt
+  const id = toWireId('task', taskId)
+  // The trace of the request, however long ago that was. A decision has its own, which is linked.
+  const origin = {
+    ...(traceparent !== null && { parent: traceparent }),
+    ...(approval !== null && { links: [approval] }),
+  }
+  const attributes = { 'sluice.task.id': id, 'sluice.attempt': attempt, 'sluice.age_ms': Math.round(ageMs) }
+  return withLogFields({ taskId: id }, () =>
+    options.tracer.withSpan(`attempt ${operation}`, (span) => runTraced(options, run, span), {
+      kind: 'consumer',
+      attributes,
+      ...origin,
+    }),
+  )
+}
+
+async function runTraced(options: RunTaskOptions, { queue, job, attempt }: Run, span: Span): Promise<boolean> {
   const { taskId, tenant } = attempt
   const settled: SettledAttempt = {
     taskId,
@@ -111,11 +132,14 @@ async function runOne(options: RunTaskOptions, { queue, job, attempt }: Run): Pr
     queue,
     job: { id: job.id, claim: job.claim },
     cluster: attempt.cluster,
+    traceparent: span.traceparent,
   }
   const log = { taskId: toWireId('task', taskId), operation: attempt.operation, attempt: attempt.attempt }
   const outcome = await decide(options, { job, attempt, settled })
+  noteOutcome(span, outcome)
+  options.logger.debug('attempt ended', { ...log, outcome: outcome?.kind ?? 'lost' })
   try {
-    if (outcome) await settlePersistently(options, settled, outcome)
+    if (outcome) await options.tracer.withSpan('settle', () => settlePersistently(options, settled, outcome))
     else options.onLost(settled)
     return true
   } catch (error) {
@@ -126,6 +150,11 @@ async function runOne(options: RunTaskOptions, { queue, job, attempt }: Run): Pr
     options.logger.error('outcome could not be written; the job will run again', { ...log, error })
     return false
   }
+}
+
+function noteOutcome(span: Span, outcome: Outcome | undefined): void {
+  span.setAttributes({ 'sluice.outcome': outcome?.kind ?? 'lost' })
+  if (outcome && 'error' in outcome && outcome.kind !== 'cancelled') span.recordError(outcome.error.detail)
 }
 
 interface Decision {

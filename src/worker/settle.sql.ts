@@ -36,6 +36,7 @@ export interface ParkedWait {
   readonly attempt: number
   readonly park: number
   readonly wait: Wait
+  readonly traceparent: string | null
 }
 
 /** Parks a task, and returns its deadline: when the finish job runs if nothing is seen before. */
@@ -43,15 +44,16 @@ export async function insertWait(tx: Transaction, parked: ParkedWait): Promise<D
   const { wait } = parked
   const { rows } = await sql<{ deadline_at: Date }>`
     insert into sluice.waits (task_id, tenant_id, attempt, park, event_id, cluster, api_version, kind, namespace, name,
-      base_path, uid, generation, resource_version, rules, deadline_at)
+      base_path, uid, generation, resource_version, rules, deadline_at, traceparent)
     select ${parked.taskId}::uuid, ${parked.tenant}, ${parked.attempt}::int, ${parked.park}::int, ${parked.eventId}::uuid,
       ${wait.cluster}, ${wait.ref.apiVersion}, ${wait.ref.kind}, ${wait.ref.namespace ?? null}::text, ${wait.ref.name},
       ${wait.basePath ?? ''}, 
       ${wait.uid ?? null}::text, ${wait.generation ?? null}::bigint,
-      ${wait.resourceVersion ?? null}::text, ${JSON.stringify(wait.rules)}::jsonb, deadline_at
+      ${wait.resourceVersion ?? null}::text, ${JSON.stringify(wait.rules)}::jsonb, deadline_at,
+      ${parked.traceparent}::text
     from sluice.tasks where task_id = ${parked.taskId}::uuid
     on conflict (task_id) do update set park = excluded.park, event_id = excluded.event_id, attempt = excluded.attempt,
-      created_at = clock_timestamp()
+      traceparent = excluded.traceparent, created_at = clock_timestamp()
     returning deadline_at`.execute(tx)
   const deadline = rows[0]?.deadline_at
   if (!deadline) throw new Error(`task ${parked.taskId} is gone`)

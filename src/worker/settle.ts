@@ -3,6 +3,7 @@ import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { ResourceRecord } from '../operations/define-operation.ts'
 import type { JobAttempt, Queue, QueueName } from '../queue/queue.ts'
+import { tracedProblem } from './failure.ts'
 import { noteCluster } from './holds.sql.ts'
 import type { Outcome } from './outcome.ts'
 import { writeRecords } from './record.sql.ts'
@@ -17,6 +18,8 @@ export interface SettledAttempt {
   readonly job: JobAttempt
   /** The cluster that the task works on, where it names one. */
   readonly cluster?: string | null
+  /** W3C trace context of the attempt: a wait hands it to its finish. */
+  readonly traceparent?: string
 }
 
 export interface Settler {
@@ -48,7 +51,7 @@ export function createSettler(options: SettlerOptions): Settler {
             tenant_id: attempt.tenant,
             type: `task.${outcome.kind}`,
             actor: options.workerId,
-            payload: { attempt: attempt.attempt, ...eventData(outcome) },
+            payload: { attempt: attempt.attempt, ...eventData(outcome, attempt.traceparent) },
           },
         ])
         if (outcome.kind === 'waiting') {
@@ -106,8 +109,8 @@ interface Park {
 }
 
 async function park(tx: Transaction, queue: Queue, { attempt, wait, eventId, park }: Park): Promise<void> {
-  const { taskId, tenant } = attempt
-  const deadline = await insertWait(tx, { eventId, taskId, tenant, attempt: attempt.attempt, park, wait })
+  const { taskId, tenant, traceparent = null } = attempt
+  const deadline = await insertWait(tx, { eventId, taskId, tenant, attempt: attempt.attempt, park, wait, traceparent })
   await queue.insert(tx, 'sluice-finish', [finishJob(eventId, deadline)])
 }
 
@@ -119,7 +122,7 @@ export function finishJob(eventId: string, deadline: Date) {
   return { id: eventId, eventId, startAt: deadline, maxAttempts: finishJobAttempts, expireInMs: 120_000 }
 }
 
-function eventData(outcome: Outcome): Record<string, unknown> {
+function eventData(outcome: Outcome, traceparent: string | undefined): Record<string, unknown> {
   switch (outcome.kind) {
     case 'completed':
       return { result: outcome.result }
@@ -130,12 +133,16 @@ function eventData(outcome: Outcome): Record<string, unknown> {
       }
     }
     case 'retrying':
-      return { error: outcome.error, burned: outcome.burned, retry_in_ms: outcome.retryInMs }
+      return {
+        error: tracedProblem(outcome.error, traceparent),
+        burned: outcome.burned,
+        retry_in_ms: outcome.retryInMs,
+      }
     case 'failed':
-      return { error: outcome.error, dead_lettered: outcome.deadLettered }
+      return { error: tracedProblem(outcome.error, traceparent), dead_lettered: outcome.deadLettered }
     case 'timed_out':
     case 'cancelled':
-      return { error: outcome.error }
+      return { error: tracedProblem(outcome.error, traceparent) }
   }
 }
 

@@ -1,4 +1,5 @@
 import { v5 as uuidv5 } from 'uuid'
+import { toWireId } from '../contract/ids.ts'
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import { ClusterRemovedError } from '../kubernetes/cluster-errors.ts'
@@ -10,6 +11,7 @@ import {
 } from '../kubernetes/readiness.ts'
 import type { WatchHub } from '../kubernetes/watch-hub.ts'
 import type { Logger } from '../platform/logger.ts'
+import { parseTraceparent } from '../platform/traceparent.ts'
 import type { Queue } from '../queue/queue.ts'
 import { pinOf } from './finish-wait.ts'
 import { finishJobAttempts } from './settle.ts'
@@ -130,8 +132,9 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
     } catch (error) {
       // Another worker may know this cluster; behind the watch stands the finish job at the deadline.
       drop(wait.eventId)
+      const about = { taskId: toWireId('task', wait.taskId), traceId: parseTraceparent(wait.traceparent)?.traceId }
       if (error instanceof ClusterRemovedError) bringForward([wait.eventId])
-      else options.logger.warn('wait cannot be watched here', { cluster: wait.cluster, error })
+      else options.logger.warn('wait cannot be watched here', { ...about, cluster: wait.cluster, error })
     }
   }
 

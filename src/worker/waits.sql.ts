@@ -20,12 +20,14 @@ export interface OpenWait {
   readonly resourceVersion: string | null
   readonly rules: ReadinessRules
   readonly createdAt: Date
+  /** W3C trace context of the attempt that parked it. */
+  readonly traceparent: string | null
 }
 
 const columns = sql`w.task_id as "taskId", w.tenant_id as tenant, w.event_id as "eventId", w.attempt, w.park, w.cluster,
   w.api_version as "apiVersion", w.kind, w.namespace, w.name, w.base_path as "basePath", w.uid, w.generation::float8 as generation,
   w.resource_version as "resourceVersion", w.rules,
-  w.created_at as "createdAt"`
+  w.created_at as "createdAt", w.traceparent`
 
 /** Every open wait, or those parked since a time. */
 export async function listOpenWaits(tx: Transaction, since: Date | undefined): Promise<OpenWait[]> {

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Database } from '../database/database.ts'
 import type { SignalListener, SignalSender } from '../database/signals.ts'
 import type { Cluster, KubernetesObject } from '../kubernetes/cluster.ts'
@@ -7,6 +8,8 @@ import type { Mailer } from '../notifications/mailer.ts'
 import type { SecretBox } from '../notifications/secret-box.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
+import { createIdTracer } from '../platform/propagating-tracer.ts'
+import type { Tracer } from '../platform/tracer.ts'
 import type { Queue, WorkHandle } from '../queue/queue.ts'
 import { expireTickets } from '../tasks/expire-tickets.ts'
 import { hostname } from 'node:os'
@@ -35,6 +38,8 @@ export interface WorkerOptions {
   readonly operations: OperationRegistry
   readonly hub: WatchHub
   readonly logger: Logger
+  /** @default ids that travel, and no span is sent */
+  readonly tracer?: Tracer
   readonly workerId: string
   /** Long tasks at once, and short ones per batch: 1 to 10. @default 10 */
   readonly slots?: number
@@ -81,7 +86,8 @@ const tidyMs = 60_000
 const heartbeatMs = 5_000
 
 /** One process's worker: takes jobs, runs operations, settles outcomes, watches for what they wait for. */
-export function createWorker(options: WorkerOptions): Worker {
+export function createWorker(given: WorkerOptions): Worker {
+  const options = { ...given, tracer: given.tracer ?? createIdTracer() }
   const { database, queue, signals, logger, workerId } = options
   const slots = checkedSlots(options.slots ?? 10)
   const graceMs = options.graceMs ?? 5_000
@@ -242,6 +248,8 @@ interface Background {
 
 /** Work that nobody awaits: never twice at once, its errors logged, ended by `stop`. */
 function createBackground(logger: Logger): Background {
+  // Asked for in the middle of an attempt, it is nobody's attempt: its lines and spans must not say so.
+  const outside = AsyncLocalStorage.snapshot()
   const timers: NodeJS.Timeout[] = []
   const underWay = new Map<string, Promise<void>>()
   const again = new Set<string>()
@@ -252,7 +260,7 @@ function createBackground(logger: Logger): Background {
       again.add(name)
       return
     }
-    const ended = work()
+    const ended = outside(work)
       .then(() => undefined)
       .catch((error: unknown) => logger.warn('background work failed; it runs again', { work: name, error }))
       .finally(() => {

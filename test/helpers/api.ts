@@ -8,6 +8,8 @@ import type { Operation } from '../../src/operations/define-operation.ts'
 import { createSecretBox } from '../../src/notifications/secret-box.ts'
 import { createOperationRegistry } from '../../src/operations/registry.ts'
 import { createMemoryLogger, type MemoryLogger } from '../../src/platform/memory/memory-logger.ts'
+import { createMemoryCache } from '../../src/platform/memory/memory-cache.ts'
+import { createIdTracer } from '../../src/platform/propagating-tracer.ts'
 import { createClusterRegistry } from '../../src/tasks/cluster-registry.ts'
 import type { GovernedCore } from './governed-core.ts'
 
@@ -34,7 +36,7 @@ export interface TestApi {
 export async function startTestApi(
   core: GovernedCore,
   operations: readonly Operation[],
-  { trustProxy, ...options }: Pick<Services, 'mayReach' | 'mails'> & Pick<AppOptions, 'trustProxy'> = {},
+  { trustProxy, ...options }: Partial<Services> & Pick<AppOptions, 'trustProxy'> = {},
 ): Promise<TestApi> {
   const letters = { requester: 'r', approver: 'a', admin: 'm' } as const
   const tokens = {
@@ -42,7 +44,8 @@ export async function startTestApi(
     approver: letters.approver.repeat(43),
     admin: letters.admin.repeat(43),
   }
-  const logger = createMemoryLogger()
+  const memoryLogger = createMemoryLogger()
+  const { logger = memoryLogger } = options
   const feed = createFeed({ pool: core.database.pool, listener: core.listener, logger, pollMs: 50 })
   await feed.start()
   const noCluster = (_tenant: string, name: string): never => {
@@ -61,12 +64,13 @@ export async function startTestApi(
   })
   const services: Services = {
     ...core,
-    ...options,
     identity: createDevelopmentIdentity({ database: core.database, logger, tokens, platformTenant: 'default' }),
     operations: createOperationRegistry(operations),
     secrets,
     feed,
     logger,
+    tracer: createIdTracer(),
+    cache: createMemoryCache(),
     hub,
     cluster: noCluster,
     clusterKey: (_tenant, name) => name,
@@ -75,13 +79,14 @@ export async function startTestApi(
     clusterRegistry,
     ready: () => true,
     notReady: async () => [],
+    ...options,
   }
   const app = await createApp({ services, ...(trustProxy && { trustProxy }) })
   return {
     app,
     tokens,
     services,
-    logger,
+    logger: memoryLogger,
     as: async (who, line, body, headers = {}) => {
       const [method = 'GET', path = ''] = line.split(' ')
       const response = await app.inject({

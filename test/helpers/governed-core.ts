@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createPolicyStore, type PolicyStore } from '../../src/approvals/policy-store.ts'
 import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
-import { createTaskAcceptor } from '../../src/tasks/accept-task.ts'
+import { createTaskAcceptor, type TaskAcceptorOptions } from '../../src/tasks/accept-task.ts'
 import { createGate, type Gate } from '../../src/tasks/gate.ts'
 import { type Core, startCore } from './core.ts'
 
@@ -15,7 +15,10 @@ export interface GovernedCore extends Core {
   setPolicy(text: string): Promise<void>
 }
 
-export async function startGovernedCore(policy: string): Promise<GovernedCore> {
+export async function startGovernedCore(
+  policy: string,
+  options: Partial<TaskAcceptorOptions> = {},
+): Promise<GovernedCore> {
   const core = await startCore()
   const folder = await mkdtemp(join(tmpdir(), 'sluice-policy-'))
   const file = join(folder, 'policy.yaml')
@@ -27,7 +30,7 @@ export async function startGovernedCore(policy: string): Promise<GovernedCore> {
     ...core,
     policies,
     gate,
-    acceptor: createTaskAcceptor({ database: core.database, queue: core.queue, signals: core.signals, gate }),
+    acceptor: createTaskAcceptor({ ...core, gate, ...options }),
     setPolicy: async (text) => {
       await writeFile(file, text)
       await policies.look()

@@ -8,7 +8,6 @@ import { startEmbeddedPostgres } from '../../src/cli/embedded-postgres/start-emb
 import { runStart, type SluiceOptions } from '../../src/cli/run-start.ts'
 import { parseStartOptions } from '../../src/cli/start-options.ts'
 import { collectStopRequests } from '../../src/cli/stop-requests.ts'
-import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
 
 const standIn = process.env['STAND_IN']
 const say = (text: string) => void process.stdout.write(text)
@@ -24,7 +23,7 @@ const exitCode = await runStart(
       stop: async () => say('the cluster has stopped\n'),
     }),
     startSluice,
-    logger: createMemoryLogger(),
+    platform: {},
     print: say,
     complain: (text) => process.stderr.write(text),
   },

@@ -124,6 +124,7 @@ function newTask(id: string, fields: Partial<Task>): Task {
     created_at: new Date().toISOString(),
     started_at: null,
     completed_at: null,
+    trace_id: null,
     links: { self, cancel: `${self}/cancel`, events: `${self}/events` },
     ...fields,
   })

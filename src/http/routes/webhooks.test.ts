@@ -10,6 +10,7 @@ import { until } from '../../../test/helpers/until.ts'
 import { deliver, dispatchNotifications } from '../../notifications/deliver.ts'
 import { createMailer, type Mailer } from '../../notifications/mailer.ts'
 import { createMemoryLogger } from '../../platform/memory/memory-logger.ts'
+import { createIdTracer } from '../../platform/propagating-tracer.ts'
 import type { WorkHandle } from '../../queue/queue.ts'
 
 interface Received {
@@ -49,6 +50,7 @@ beforeAll(async () => {
     ...core,
     secrets: api.services.secrets,
     logger: createMemoryLogger(),
+    tracer: createIdTracer(),
     mailer,
     mayReach: () => true,
     retryMs: [0, 0],

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
+import type { PlatformSettings } from '../../../src/platform/create-platform.ts'
 import { connectApi, type Api } from './api.ts'
 import { type Program, startProgram } from './program.ts'
 import type { DevelopmentPrincipal } from './sluice-process.ts'
@@ -9,6 +10,8 @@ export interface RoleOptions {
   readonly databaseUrl: string
   /** YAML, or a path. */
   readonly kubeconfig: string
+  /** What JSON can hold of `StartOptions.platform`. */
+  readonly platform?: PlatformSettings
 }
 
 export interface RoleProcess extends Program {

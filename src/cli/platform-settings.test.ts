@@ -1,0 +1,39 @@
+import { describe, expect, test } from 'vitest'
+import { parsePlatformChoices, toPlatformSettings } from './platform-settings.ts'
+import { UsageError } from './usage-error.ts'
+
+const endpoint = 'http://collector:4318'
+
+describe('where traces go', () => {
+  test('nowhere, unless a collector is named', () => {
+    expect(toPlatformSettings(parsePlatformChoices({}))).toEqual({})
+    expect(toPlatformSettings(parsePlatformChoices({ OTEL_EXPORTER_OTLP_ENDPOINT: '' }))).toEqual({})
+  })
+
+  test("OpenTelemetry's own variables are understood", () => {
+    const choices = parsePlatformChoices({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `${endpoint}/`,
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20abc, x-scope=a=b',
+      OTEL_SERVICE_NAME: 'sluice-api',
+      OTEL_TRACES_SAMPLER_ARG: '0.25',
+    })
+    expect(toPlatformSettings(choices).tracer).toEqual({
+      adapter: 'opentelemetry',
+      endpoint: `${endpoint}/v1/traces`,
+      headers: { authorization: 'Bearer abc', 'x-scope': 'a=b' },
+      serviceName: 'sluice-api',
+      sampleRatio: 0.25,
+    })
+  })
+
+  test.each([
+    { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318' },
+    { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_TRACES_SAMPLER_ARG: '2' },
+    { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_HEADERS: 'secret' },
+    { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_HEADERS: 'secret=%zz' },
+  ])('%o is refused without repeating a secret', (env) => {
+    const parse = () => parsePlatformChoices(env)
+    expect(parse).toThrow(UsageError)
+    expect(parse).not.toThrow(/secret/)
+  })
+})

@@ -1,0 +1,65 @@
+import type { PlatformSettings } from '../platform/create-platform.ts'
+import { UsageError } from './usage-error.ts'
+
+/** Where traces and metrics go, by OpenTelemetry's own variables. */
+export interface OtlpOptions {
+  /** Base address, `http://collector:4318`. */
+  readonly endpoint: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly serviceName?: string
+  /** Share of new traces that are sent, 0 to 1. */
+  readonly sampleRatio?: number
+}
+
+/** What `sluice start` was asked for, of the platform services. */
+export interface PlatformChoices {
+  readonly otlp?: OtlpOptions
+}
+
+/** @throws UsageError at the first mistake */
+export function parsePlatformChoices(env: NodeJS.ProcessEnv): PlatformChoices {
+  const otlp = parseOtlp(env)
+  return { ...(otlp && { otlp }) }
+}
+
+/** The adapters behind these choices. */
+export function toPlatformSettings({ otlp }: PlatformChoices): PlatformSettings {
+  return {
+    ...(otlp && {
+      tracer: { ...otlp, adapter: 'opentelemetry', endpoint: `${otlp.endpoint.replace(/\/+$/, '')}/v1/traces` },
+    }),
+  }
+}
+
+function parseOtlp(env: NodeJS.ProcessEnv): OtlpOptions | undefined {
+  const endpoint = env['OTEL_EXPORTER_OTLP_ENDPOINT']
+  if (endpoint === undefined || endpoint === '') return undefined
+  if (!URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol))
+    throw new UsageError('OTEL_EXPORTER_OTLP_ENDPOINT must look like http://collector:4318.')
+  const serviceName = env['OTEL_SERVICE_NAME']
+  const share = env['OTEL_TRACES_SAMPLER_ARG']
+  const sampleRatio = Number(share)
+  if (share && !(sampleRatio >= 0 && sampleRatio <= 1))
+    throw new UsageError(`OTEL_TRACES_SAMPLER_ARG must be a share between 0 and 1, not "${share}".`)
+  return {
+    endpoint,
+    headers: parseHeaders(env['OTEL_EXPORTER_OTLP_HEADERS'] ?? ''),
+    ...(serviceName && { serviceName }),
+    ...(share && { sampleRatio }),
+  }
+}
+
+// `name=value,name=value`, values percent-encoded (W3C baggage), as OpenTelemetry specifies it.
+function parseHeaders(text: string): Record<string, string> {
+  const pairs = text.split(',').filter((pair) => pair.trim() !== '')
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const [name = '', ...value] = pair.split('=')
+      // The value may be a secret and is not repeated.
+      const encoded = value.join('=').trim()
+      if (!/^[\w.-]+$/.test(name.trim()) || value.length === 0 || /%(?![\da-f]{2})/i.test(encoded))
+        throw new UsageError('OTEL_EXPORTER_OTLP_HEADERS must look like name=value,name=value, percent-encoded.')
+      return [name.trim(), decodeURIComponent(encoded)]
+    }),
+  )
+}

@@ -1,0 +1,97 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { json } from 'node:stream/consumers'
+import { z } from 'zod'
+import type { SpanKind } from '../../src/platform/tracer.ts'
+import type { FinishedSpan } from '../../src/testing/platform-conformance.ts'
+
+// OTLP in JSON: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+const value = z.object({ stringValue: z.string(), intValue: z.coerce.number(), boolValue: z.boolean() }).partial()
+const attributes = z.array(z.object({ key: z.string(), value })).default([])
+const otlpSpan = z.object({
+  traceId: z.string(),
+  spanId: z.string(),
+  parentSpanId: z.string().optional(),
+  name: z.string(),
+  kind: z.number(),
+  attributes,
+  events: z.array(z.object({ name: z.string() })).default([]),
+  links: z.array(z.object({ traceId: z.string(), spanId: z.string() })).default([]),
+  status: z.object({ code: z.number().default(0) }).default({ code: 0 }),
+})
+const otlpTraces = z.object({
+  resourceSpans: z.array(
+    z.object({ resource: z.object({ attributes }), scopeSpans: z.array(z.object({ spans: z.array(otlpSpan) })) }),
+  ),
+})
+const kinds: readonly SpanKind[] = ['internal', 'internal', 'server', 'client', 'producer', 'consumer']
+
+export interface CollectedSpan extends FinishedSpan {
+  readonly service: unknown
+  readonly linkedSpanIds: readonly string[]
+}
+
+/** An OTLP/HTTP receiver: what a collector would be sent, as it arrived. */
+export interface OtlpCollector {
+  /** As `OTEL_EXPORTER_OTLP_ENDPOINT`. */
+  readonly url: string
+  /** Where traces go. */
+  readonly endpoint: string
+  readonly spans: readonly CollectedSpan[]
+  stop(): Promise<void>
+}
+
+export async function startOtlpCollector(): Promise<OtlpCollector> {
+  const spans: CollectedSpan[] = []
+  const receive = async (request: IncomingMessage, response: ServerResponse) => {
+    const body = await json(request)
+    if (request.url === '/v1/traces') spans.push(...readSpans(body))
+    response.setHeader('content-type', 'application/json').end('{}')
+  }
+  const server = createServer((request, response) => {
+    receive(request, response).catch(() => response.destroy())
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  const port = address !== null && typeof address === 'object' ? address.port : 0
+  const url = `http://127.0.0.1:${port}`
+  return {
+    url,
+    endpoint: `${url}/v1/traces`,
+    spans,
+    stop: async () => {
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+function readSpans(body: unknown): CollectedSpan[] {
+  return otlpTraces.parse(body).resourceSpans.flatMap(({ resource, scopeSpans }) =>
+    scopeSpans.flatMap((scope) =>
+      scope.spans.map((span) => ({
+        ...toFinishedSpan(span),
+        service: valuesOf(resource.attributes)['service.name'],
+      })),
+    ),
+  )
+}
+
+const valuesOf = (list: z.infer<typeof attributes>) =>
+  Object.fromEntries(list.map((item) => [item.key, Object.values(item.value)[0]]))
+
+function toFinishedSpan(span: z.infer<typeof otlpSpan>) {
+  return {
+    name: span.name,
+    kind: kinds[span.kind] ?? ('internal' as const),
+    traceId: span.traceId,
+    spanId: span.spanId,
+    parentSpanId: span.parentSpanId === '' ? undefined : span.parentSpanId,
+    attributes: valuesOf(span.attributes),
+    events: span.events.map((event) => event.name),
+    linkedTraceIds: span.links.map((link) => link.traceId),
+    linkedSpanIds: span.links.map((link) => link.spanId),
+    failed: span.status.code === 2,
+  }
+}
