@@ -179,7 +179,7 @@ describe.skipIf(lacksBrowser())('the console in a browser', () => {
       await panel.getByText('6c1a4f8e').waitFor()
       await page.keyboard.press('Escape')
       await panel.waitFor({ state: 'detached' })
-      expect(await page.evaluate(() => document.activeElement?.getAttribute('data-task'))).toBe(task_id)
+      expect(await page.evaluate(() => document.activeElement?.getAttribute('data-row'))).toBe(task_id)
     })
 
     test('is cancelled after a second thought', async () => {
@@ -230,7 +230,7 @@ describe.skipIf(lacksBrowser())('the console in a browser', () => {
     await page.getByRole('heading', { name: long }).waitFor()
     expect(await fits()).toBe(true)
     await page.getByRole('button', { name: 'All tasks' }).click()
-    expect(await page.evaluate(() => document.activeElement?.getAttribute('data-task'))).toBe(task_id)
+    expect(await page.evaluate(() => document.activeElement?.getAttribute('data-row'))).toBe(task_id)
     await page.getByRole('button', { name: 'New project' }).click()
     expect(await fits()).toBe(true)
   })

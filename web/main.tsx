@@ -10,6 +10,7 @@ import './styles/base.css'
 import './styles/layout.css'
 import './styles/task-list.css'
 import './styles/task-panel.css'
+import './styles/ticket-panel.css'
 
 // The content security policy forbids the code that zod would compile its schemas to.
 z.config({ jitless: true })

@@ -2,7 +2,7 @@ import type { QueryClient } from '@tanstack/react-query'
 import type { LiveConnection, LiveState } from '../client/index.ts'
 import type { TaskEvent } from '../contract/event.ts'
 import type { Task, TaskPage } from '../contract/task.ts'
-import { taskKeys } from './query-keys.ts'
+import { taskKeys, ticketKeys } from './query-keys.ts'
 import { createRefresher } from './refresher.ts'
 
 /** Keeps the query cache in step with the server while it runs. The only place where live events are applied. */
@@ -82,11 +82,18 @@ function applyEvents(live: LiveConnection, options: LiveUpdatesOptions): () => v
       for (const id of ids) showInLists(queryClient, id)
     },
   })
-  const readAgain = () => void queryClient.invalidateQueries({ queryKey: taskKeys.all })
+  const tickets = createRefresher({
+    intervalMs: options.listIntervalMs ?? 1000,
+    refresh: () => queryClient.invalidateQueries({ queryKey: ticketKeys.all }),
+  })
+  const readAgain = () => {
+    for (const { all: queryKey } of [taskKeys, ticketKeys]) void queryClient.invalidateQueries({ queryKey })
+  }
   live.subscribe({
     to: { kind: 'tasks' },
     onEvent: (event) => {
       lists.request()
+      if (ticketEvents.has(event.type)) tickets.request()
       if (event.task_id === null || !isCached(queryClient, event.task_id)) return
       moved.add(event.task_id)
       if (isReading(queryClient, event.task_id)) behind.add(event.task_id)
@@ -100,8 +107,19 @@ function applyEvents(live: LiveConnection, options: LiveUpdatesOptions): () => v
   return () => {
     lists.stop()
     details.stop()
+    tickets.stop()
   }
 }
+
+/** What may open or close a ticket. */
+const ticketEvents: ReadonlySet<string> = new Set([
+  'task.requested',
+  'task.joined',
+  'task.approved',
+  'task.rejected',
+  'task.expired',
+  'task.cancelled',
+])
 
 /** What was just read of one task stands in its row, too: the page does not show it in two states at once. */
 function showInLists(queryClient: QueryClient, taskId: string): void {

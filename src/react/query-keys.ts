@@ -1,3 +1,4 @@
+import type { TicketFilter } from '../contract/approval.ts'
 import type { TaskFilter } from '../contract/task-list.ts'
 
 /** Where tasks live in the query cache. Whatever reads, changes or invalidates them takes its key from here. */
@@ -9,6 +10,14 @@ export const taskKeys = {
   detail: (taskId: string) => ['sluice', 'tasks', 'detail', taskId],
   timelines: ['sluice', 'tasks', 'timeline'],
   timeline: (taskId: string) => ['sluice', 'tasks', 'timeline', taskId],
+} as const
+
+/** Where approval requests live. */
+export const ticketKeys = {
+  all: ['sluice', 'tickets'],
+  list: (filter: TicketFilter) => ['sluice', 'tickets', 'list', filter],
+  detail: (ticketId: string) => ['sluice', 'tickets', 'detail', ticketId],
+  items: (ticketId: string) => ['sluice', 'tickets', 'items', ticketId],
 } as const
 
 /** Who is signed in. */

@@ -3,17 +3,19 @@ import { localTimes, progressText, shortTarget } from '../client/index.ts'
 import type { TaskEvent } from '../contract/event.ts'
 import type { Task } from '../contract/task.ts'
 import { eventText } from './event-text.ts'
-import { Elapsed, Moment, StatusBadge } from './task-parts.tsx'
+import { Elapsed, Json, Moment, StatusBadge } from './task-parts.tsx'
 import { useCancelTask, useTask } from './use-task.ts'
 
 export interface TaskPanelProps {
   readonly taskId: string
   /** Put before the title: a way back, for instance. */
   readonly before?: ReactNode
+  /** A link to the approval that the task waits for. @default none */
+  readonly ticketHref?: (ticketId: string) => string
 }
 
 /** One task, live: what it is, why it waits or failed, its timeline, and a way to cancel it. Unstyled; classes `sluice-…`. */
-export function TaskPanel({ taskId, before }: TaskPanelProps) {
+export function TaskPanel({ taskId, before, ticketHref }: TaskPanelProps) {
   const { state, task, events, stale, error, retry } = useTask(taskId)
   if (task !== null && state === 'ready') {
     return (
@@ -21,6 +23,11 @@ export function TaskPanel({ taskId, before }: TaskPanelProps) {
         <TaskHeader task={task} before={before} />
         {stale && <p className="sluice-task-stale">Reconnecting. This may be some seconds old.</p>}
         <TaskSituation task={task} />
+        {task.status === 'AWAITING_APPROVAL' && task.ticket !== null && ticketHref !== undefined && (
+          <p>
+            <a href={ticketHref(task.ticket)}>Open the approval</a>
+          </p>
+        )}
         <CancelTask key={task.task_id} task={task} />
         <Timeline events={events} />
         <TaskFacts task={task} events={events} />
@@ -188,16 +195,5 @@ function Fact({ name, children }: { readonly name: string; readonly children: Re
       <dt>{name}</dt>
       <dd>{children}</dd>
     </div>
-  )
-}
-
-function Json({ title, value }: { readonly title: string; readonly value: unknown }) {
-  return (
-    <details open>
-      <summary>{title}</summary>
-      <pre tabIndex={0} aria-label={title}>
-        {JSON.stringify(value, null, 2)}
-      </pre>
-    </details>
   )
 }

@@ -1,3 +1,4 @@
+import type { Ticket } from '../contract/approval.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 import type { Task } from '../contract/task.ts'
 import { ageOf, duration, localTime } from '../client/index.ts'
@@ -26,5 +27,35 @@ export function Moment({ at }: { readonly at: string }) {
     <time dateTime={at} title={date.toLocaleString(undefined, { dateStyle: 'full', timeStyle: 'long' })}>
       {localTime(date)}
     </time>
+  )
+}
+
+/** What became of an approval request, as a word with a mark. */
+export function TicketState({ state }: { readonly state: Ticket['state'] }) {
+  return (
+    <span className="sluice-status" data-status={ticketTones[state]}>
+      {state === 'open' ? 'Awaiting approval' : state.charAt(0).toUpperCase() + state.slice(1)}
+    </span>
+  )
+}
+
+const ticketTones = {
+  open: 'AWAITING_APPROVAL',
+  approved: 'COMPLETED',
+  rejected: 'REJECTED',
+  expired: 'EXPIRED',
+  withdrawn: 'CANCELLED',
+  cancelled: 'CANCELLED',
+} as const satisfies Record<Ticket['state'], TaskStatus>
+
+/** A value as it went over the wire, to be folded away. */
+export function Json({ title, value }: { readonly title: string; readonly value: unknown }) {
+  return (
+    <details open>
+      <summary>{title}</summary>
+      <pre tabIndex={0} aria-label={title}>
+        {JSON.stringify(value, null, 2)}
+      </pre>
+    </details>
   )
 }

@@ -1,25 +1,47 @@
 import { useCallback, useSyncExternalStore, type MouseEvent } from 'react'
-import { defaultView, isViewName, type ViewName } from './views.ts'
+import { defaultInbox, defaultView, type InboxName, isInboxName, isViewName, type ViewName } from './views.ts'
 
 /** What the address says is to be seen; every state of the page that is worth a bookmark or a step back. */
 export interface Address {
+  readonly page: PageName
   readonly view: ViewName
   readonly search: string
   readonly task: string | null
+  readonly inbox: InboxName
+  readonly ticket: string | null
 }
+
+const pages = ['tasks', 'approvals', 'notifications'] as const
+export type PageName = (typeof pages)[number]
 
 export function readAddress(query: string): Address {
   const params = new URLSearchParams(query)
   const view = params.get('view') ?? ''
-  return { view: isViewName(view) ? view : defaultView, search: params.get('q') ?? '', task: params.get('task') }
+  const inbox = params.get('inbox') ?? ''
+  return {
+    page: pages.find((page) => page === params.get('page')) ?? 'tasks',
+    view: isViewName(view) ? view : defaultView,
+    search: params.get('q') ?? '',
+    task: params.get('task'),
+    inbox: isInboxName(inbox) ? inbox : defaultInbox,
+    ticket: params.get('ticket'),
+  }
+}
+
+/** The front of a page. */
+export function frontOf(page: PageName): Address {
+  return { ...readAddress(''), page }
 }
 
 /** The link to another address; what is not named stays as it is. */
 export function hrefOf(address: Address): string {
   const params = new URLSearchParams()
+  if (address.page !== 'tasks') params.set('page', address.page)
   if (address.view !== defaultView) params.set('view', address.view)
   if (address.search !== '') params.set('q', address.search)
   if (address.task !== null) params.set('task', address.task)
+  if (address.inbox !== defaultInbox) params.set('inbox', address.inbox)
+  if (address.ticket !== null) params.set('ticket', address.ticket)
   return params.size === 0 ? '/' : `/?${params}`
 }
 
@@ -38,8 +60,20 @@ export function useAddress() {
   return { address, go }
 }
 
+/** A link that goes there without loading the page anew. */
+export function linkTo(address: Address, go: (change: Address) => void) {
+  return {
+    href: hrefOf(address),
+    onClick: (event: MouseEvent) => {
+      if (!isPlainClick(event)) return
+      event.preventDefault()
+      go(address)
+    },
+  }
+}
+
 /** True for a click that the page may answer itself; one for a new tab or window is the browser's. */
-export function isPlainClick(event: MouseEvent): boolean {
+function isPlainClick(event: MouseEvent): boolean {
   return event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey
 }
 

@@ -1,6 +1,8 @@
 import { Suspense, use, useState } from 'react'
 import type { SluiceClient } from '../../src/client/index.ts'
-import { createQueryClient, SluiceProvider, useSession } from '../../src/react/index.ts'
+import { createQueryClient, SluiceProvider, useSession, type SessionView } from '../../src/react/index.ts'
+import { useAddress } from './address.ts'
+import { Approvals } from './approvals.tsx'
 import { Mark } from './mark.tsx'
 import { Header } from './header.tsx'
 import { SignedOut } from './signed-out.tsx'
@@ -44,11 +46,24 @@ function Door({
       return (
         // The live connection needs the cookie, so it begins here.
         <SluiceProvider client={client} queryClient={queryClient}>
-          <Header session={session} />
-          <Workspace />
+          <Pages session={session} />
         </SluiceProvider>
       )
   }
+}
+
+function Pages({ session }: { readonly session: SessionView }) {
+  const { address, go } = useAddress()
+  return (
+    <>
+      <Header session={session} address={address} go={go} />
+      {address.page === 'approvals' ? (
+        <Approvals address={address} go={go} principal={session.me?.principal ?? ''} />
+      ) : (
+        <Workspace address={address} go={go} />
+      )}
+    </>
+  )
 }
 
 function Opening() {

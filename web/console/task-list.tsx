@@ -1,8 +1,8 @@
-import { useEffect, useRef } from 'react'
 import { localTimes, progressText, shortTarget } from '../../src/client/index.ts'
 import type { Task } from '../../src/contract/task.ts'
 import { Elapsed, Moment, StatusBadge, type TasksView } from '../../src/react/index.ts'
-import { hrefOf, isPlainClick, type Address, type useAddress } from './address.ts'
+import { linkTo, type Address, type useAddress } from './address.ts'
+import { ListFrame } from './list-frame.tsx'
 import { urlOption } from './url-option.ts'
 import { defaultView } from './views.ts'
 
@@ -15,39 +15,27 @@ export interface TaskListProps {
 
 export function TaskList({ view, address, go, create }: TaskListProps) {
   return (
-    <section className="tasks" aria-label="Tasks" aria-busy={view.state === 'loading' || view.changing}>
-      {view.stale && <Stale view={view} />}
-      {view.state === 'loading' && <Skeleton />}
-      {view.state === 'error' && (
-        <div className="blank" role="alert">
-          <h2>The list cannot be read</h2>
-          <p>{view.error?.message}</p>
-          <button type="button" onClick={view.retry}>
-            Try again
-          </button>
-        </div>
-      )}
-      {view.state === 'empty' && <Empty address={address} go={go} create={create} />}
-      {view.state === 'ready' && (
-        <>
-          <div className="task-heads" aria-hidden="true">
-            <span>Status</span>
-            <span>Task</span>
-            <span className="task-who">Requested by</span>
-            <span className="task-when">Accepted</span>
-            <span>Elapsed</span>
-          </div>
-          <ol className="task-rows" data-changing={view.changing}>
-            {view.tasks.map((task) => (
-              <li key={task.task_id}>
-                <TaskRow task={task} address={address} go={go} />
-              </li>
-            ))}
-          </ol>
-        </>
-      )}
-      <Paging view={view} />
-    </section>
+    <ListFrame
+      label="Tasks"
+      view={view}
+      shown={view.tasks.length}
+      empty={<Empty address={address} go={go} create={create} />}
+    >
+      <div className="task-heads" aria-hidden="true">
+        <span>Status</span>
+        <span>Task</span>
+        <span className="task-who">Requested by</span>
+        <span className="task-when">Accepted</span>
+        <span>Elapsed</span>
+      </div>
+      <ol className="task-rows" data-changing={view.changing}>
+        {view.tasks.map((task) => (
+          <li key={task.task_id}>
+            <TaskRow task={task} address={address} go={go} />
+          </li>
+        ))}
+      </ol>
+    </ListFrame>
   )
 }
 
@@ -55,14 +43,9 @@ function TaskRow({ task, address, go }: { readonly task: Task } & Pick<TaskListP
   return (
     <a
       className="task-row"
-      data-task={task.task_id}
-      href={hrefOf({ ...address, task: task.task_id })}
+      data-row={task.task_id}
       aria-current={task.task_id === address.task ? 'true' : undefined}
-      onClick={(event) => {
-        if (!isPlainClick(event)) return
-        event.preventDefault()
-        go({ task: task.task_id })
-      }}
+      {...linkTo({ ...address, task: task.task_id }, go)}
     >
       <StatusBadge status={task.status} />
       <span className="task-what">
@@ -88,32 +71,6 @@ function TaskDetail({ task }: { readonly task: Task }) {
   }
   const text = progressText(task) || (task.why_waiting !== null ? localTimes(task.why_waiting) : '')
   return text === '' ? null : <span className="task-detail">{text}</span>
-}
-
-function Stale({ view }: { readonly view: TasksView }) {
-  return (
-    <p className="stale" role="status">
-      Reconnecting to Sluice. What you see may be some seconds old.
-      <button type="button" className="quiet" onClick={view.retry}>
-        Read again
-      </button>
-    </p>
-  )
-}
-
-function Skeleton() {
-  return (
-    <div className="skeleton">
-      <p className="visually-hidden">Loading tasks…</p>
-      {Array.from({ length: 8 }, (_, n) => (
-        <div key={n} className="skeleton-row" aria-hidden="true">
-          <span />
-          <span />
-          <span />
-        </div>
-      ))}
-    </div>
-  )
 }
 
 function Empty({ address, go, create }: Pick<TaskListProps, 'address' | 'go' | 'create'>) {
@@ -142,30 +99,5 @@ function Empty({ address, go, create }: Pick<TaskListProps, 'address' | 'go' | '
         </code>
       </p>
     </div>
-  )
-}
-
-function Paging({ view }: { readonly view: TasksView }) {
-  const { page, first, hasNewer, hasOlder, newer, older } = view.paging
-  const shown = useRef(page)
-  const nav = useRef<HTMLElement>(null)
-  useEffect(() => {
-    // Another page is read from its top.
-    if (shown.current !== page) nav.current?.parentElement?.scrollIntoView()
-    shown.current = page
-  }, [page])
-  if (!hasNewer && !hasOlder) return null
-  return (
-    <nav ref={nav} className="paging" aria-label="Pages">
-      <button type="button" disabled={!hasNewer} onClick={newer}>
-        Newer
-      </button>
-      <span aria-live="polite">
-        {view.tasks.length === 0 ? 'No more' : `${first} to ${first + view.tasks.length - 1}`}
-      </span>
-      <button type="button" disabled={!hasOlder} onClick={older}>
-        Older
-      </button>
-    </nav>
   )
 }

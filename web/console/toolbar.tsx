@@ -1,4 +1,4 @@
-import { hrefOf, isPlainClick, type Address, type useAddress } from './address.ts'
+import { linkTo, type Address, type useAddress } from './address.ts'
 import { viewNames, views } from './views.ts'
 
 export interface ToolbarProps {
@@ -16,16 +16,7 @@ export function Toolbar({ address, go, create }: ToolbarProps) {
       </button>
       <nav className="views" aria-label="Which tasks">
         {viewNames.map((view) => (
-          <a
-            key={view}
-            href={hrefOf({ ...address, view })}
-            aria-current={view === address.view ? 'page' : undefined}
-            onClick={(event) => {
-              if (!isPlainClick(event)) return
-              event.preventDefault()
-              go({ view })
-            }}
-          >
+          <a key={view} aria-current={view === address.view ? 'page' : undefined} {...linkTo({ ...address, view }, go)}>
             {views[view].title}
           </a>
         ))}

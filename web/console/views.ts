@@ -1,3 +1,4 @@
+import type { TicketFilter } from '../../src/contract/approval.ts'
 import type { TaskStatus } from '../../src/contract/task-status.ts'
 
 /** Ways to look at the list: a word, and the statuses it stands for. */
@@ -20,4 +21,20 @@ export const viewNames: readonly ViewName[] = ['all', 'active', 'completed', 'fa
 
 export function isViewName(name: string): name is ViewName {
   return Object.hasOwn(views, name)
+}
+
+/** Ways to look at approval requests. */
+export const inboxes = {
+  open: { title: 'To decide', filter: { state: 'open' } },
+  mine: { title: 'My requests', filter: { state: 'open', mine: true } },
+  approved: { title: 'Approved', filter: { state: 'approved' } },
+  rejected: { title: 'Rejected', filter: { state: 'rejected' } },
+} as const satisfies Record<string, { title: string; filter: TicketFilter }>
+
+export type InboxName = keyof typeof inboxes
+export const defaultInbox: InboxName = 'open'
+export const inboxNames: readonly InboxName[] = ['open', 'mine', 'approved', 'rejected']
+
+export function isInboxName(name: string): name is InboxName {
+  return Object.hasOwn(inboxes, name)
 }
