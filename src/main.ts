@@ -21,6 +21,7 @@ import type { Operation } from './operations/define-operation.ts'
 import { builtInOperations, createOperationRegistry } from './operations/registry.ts'
 import { createPlatform, type PlatformSettings } from './platform/create-platform.ts'
 import type { Logger } from './platform/logger.ts'
+import { productVersion } from './platform/product-version.ts'
 import { migrate } from './queue/migrate.ts'
 import { createPgBossQueue } from './queue/pg-boss-queue.ts'
 import { createTaskAcceptor } from './tasks/accept-task.ts'
@@ -115,8 +116,10 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
       : createWorker({
           ...parts,
           role: role === 'all' ? 'all' : 'worker',
+          version: productVersion,
           workerId: `${hostname()}/${process.pid}/${randomBytes(3).toString('hex')}`,
           cluster,
+          findOwner: identity.find,
           clusterKey: clusters.keyFor,
           expectCluster: parts.clusterRegistry.expect,
           diagnose: (wait, object, signal) =>

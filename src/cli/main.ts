@@ -1,5 +1,5 @@
-import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
+import { productVersion } from '../platform/product-version.ts'
 import { addAdminCommand } from './admin.ts'
 import { addClientCommands, processTerminal } from './client-commands.ts'
 import { describeFailure, describeStack } from './describe-failure.ts'
@@ -17,7 +17,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
   let exitCode = 0
   const program = new Command('sluice')
     .description('Every change is a task: accepted, run, waited on, and seen')
-    .version(readVersion(), '--version', 'print the version')
+    .version(productVersion, '--version', 'print the version')
     .helpOption('--help', 'print this help')
     .exitOverride()
   const setExitCode = (code: number) => {
@@ -38,9 +38,4 @@ export async function runCli(args: readonly string[]): Promise<number> {
     process.stderr.write(`${describeFailure(error, process.env['DATABASE_URL'])}\n${describeStack(error, process.env)}`)
     return error instanceof UsageError ? 2 : 1
   }
-}
-
-function readVersion(): string {
-  const found: unknown = createRequire(import.meta.url)('../../package.json')
-  return typeof found === 'object' && found !== null && 'version' in found ? String(found.version) : ''
 }

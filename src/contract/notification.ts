@@ -8,6 +8,7 @@ export const notificationKinds = [
   'task_ended',
   'batch_ended',
   'dead_letter',
+  'schedule_skipped',
 ] as const
 export type NotificationKind = (typeof notificationKinds)[number]
 

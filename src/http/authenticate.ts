@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { isTenantId } from '../database/database.ts'
-import { permissionsOf } from '../identity/permissions.ts'
+import { callerIn, tenantsOf } from '../identity/caller.ts'
 import type { Caller, Credential, Identity, Known } from '../identity/principal.ts'
 import { HttpProblem } from './problems.ts'
 import { readSessionId } from './session-cookie.ts'
@@ -54,19 +54,6 @@ export async function authenticate(identity: Identity, request: FastifyRequest):
   const caller = callerIn(known, chooseTenant(known, request))
   authenticated.set(request, { known, caller, at: performance.now() })
   return caller
-}
-
-/** The principal in one of its tenants. */
-export function callerIn(known: Known, tenant: string): Caller {
-  const grants = known.grants.filter((grant) => grant.tenant === tenant)
-  const roles = [...new Set(grants.map(({ role }) => role))]
-  // Who is known has a grant.
-  const tenants = tenantsOf(known) as [string, ...string[]]
-  return { principal: { name: known.name, tenants, roles }, tenant, permissions: permissionsOf(grants, known.scopes) }
-}
-
-function tenantsOf(known: Known): string[] {
-  return [...new Set(known.grants.map(({ tenant }) => tenant))]
 }
 
 function readCredential(request: FastifyRequest): Credential | undefined {

@@ -7,6 +7,7 @@ import { createClient } from '../client/create-client.ts'
 import { type RunningSluice, startSluice } from '../main.ts'
 import { completed } from '../operations/define-operation.ts'
 import { TransientError } from '../operations/errors.ts'
+import { productVersion } from '../platform/product-version.ts'
 import { createMemoryLogger } from '../platform/memory/memory-logger.ts'
 
 const devTokens = { requester: 'r'.repeat(43), approver: 'a'.repeat(43), admin: 'd'.repeat(43) }
@@ -141,7 +142,14 @@ describe('queues and workers over HTTP', () => {
 
   test('the worker of this process is in the registry', async () => {
     expect(await as('requester').workers()).toMatchObject([
-      { role: 'all', slots: 10, alive: true, pid: process.pid, operations: expect.arrayContaining(['test.work']) },
+      {
+        role: 'all',
+        version: productVersion,
+        slots: 10,
+        alive: true,
+        pid: process.pid,
+        operations: expect.arrayContaining(['test.work']),
+      },
     ])
   })
 })

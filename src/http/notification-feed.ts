@@ -1,4 +1,5 @@
 import type { Notification } from '../contract/notification.ts'
+import type { LoggedEvent } from '../live/feed.sql.ts'
 import { listNewNotifications } from '../notifications/inbox.ts'
 import type { Reader } from '../notifications/inbox.sql.ts'
 import type { Services } from './services.ts'
@@ -13,9 +14,10 @@ export interface NotificationSubscription {
   onError(error: unknown): void
 }
 
-// What makes notifications, as the trigger of migration 0037 says.
-const telling =
-  /^(task\.(requested|approved|rejected|expired|completed|failed|timed_out|cancelled)|ticket\.(opened|approved|decided|expired|changed)|batch\.ended)$/
+// What makes notifications, as the trigger of migration 0038 says.
+const telling = /^task\.(requested|approved|rejected|expired|completed|failed|timed_out|cancelled)$/
+const tells = ({ type, taskId, payload }: LoggedEvent): boolean =>
+  taskId === null ? 'notify' in payload : telling.test(type)
 
 /**
  * The notifications of one person, live. They commit with their events, so the feed of events says when to look and how
@@ -52,7 +54,7 @@ export function subscribeNotifications(services: Services, subscription: Notific
     tenant: subscription.reader.tenant,
     after: last,
     onEvent: (event) => {
-      if (!telling.test(event.type)) return
+      if (!tells(event)) return
       upTo = event.seq
       look().catch(fail)
     },

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import { authenticatedAt, callerIn, callerOf, knownOf } from './authenticate.ts'
+import { callerIn } from '../identity/caller.ts'
+import { authenticatedAt, callerOf, knownOf } from './authenticate.ts'
 import { permissionOf } from './authorise.ts'
 import { HttpProblem } from './problems.ts'
 import type { Services } from './services.ts'

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Database, Transaction } from '../database/database.ts'
 import type { Logger } from '../platform/logger.ts'
+import { callerIn } from './caller.ts'
 import {
   deleteSession,
   insertOneTimeSecret,
@@ -113,6 +114,10 @@ export function createDatabaseIdentity(options: DatabaseIdentityOptions): Identi
           })
       }
     },
+    find: async (tenant, name) => {
+      const grants = await inDatabase((tx) => reader.grants(tx, name))
+      return grants.some((grant) => grant.tenant === tenant) ? callerIn({ name, grants }, tenant) : undefined
+    },
     refresh: async (known) => {
       const { source } = known
       switch (source.kind) {
@@ -184,7 +189,7 @@ function createReader({ development, platformTenant }: DatabaseIdentityOptions) 
     if (row.sessionHash) return session(tx, row.sessionHash)
     return row.tokenId === null ? developmentPrincipal(tx, row.principal) : token(tx, { tokenId: row.tokenId })
   }
-  return { token, developmentPrincipal, session, origin }
+  return { grants, token, developmentPrincipal, session, origin }
 }
 
 /** Collects which tokens were used and writes them together: a token in use costs one write a minute. */

@@ -46,6 +46,8 @@ export interface Identity {
   /** Needs the database's tables. */
   start(): Promise<void>
   authenticate(credential: Credential): Promise<Known | undefined>
+  /** Who acts for a principal that asked in advance, as it is now: undefined once it has no role in the tenant. */
+  find(tenant: string, name: string): Promise<Caller | undefined>
   /** The same as it is now: undefined once its token is revoked or expired, its session closed, its last role taken. */
   refresh(known: Known): Promise<Known | undefined>
   /**

@@ -26,6 +26,8 @@ export function titleOf(kind: NotificationKind, data: Readonly<Record<string, un
       return `A batch is ${text('status', 'ended')}`
     case 'dead_letter':
       return `${what} used up its attempts and is a dead letter`
+    case 'schedule_skipped':
+      return `The schedule ${text('name', '')} was not followed: ${text('detail', 'its owner may not ask for it any more')}`
   }
 }
 

@@ -1,12 +1,13 @@
 import { toWireId } from '../contract/ids.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
+import type { Caller, Principal } from '../identity/principal.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Tracer } from '../platform/tracer.ts'
 import type { Queue } from '../queue/queue.ts'
 import { insertJobs, isRace, toAcceptRow } from './accept-task.ts'
-import { acceptTasks } from './accept-tasks.sql.ts'
+import { type AcceptOutcome, acceptTasks } from './accept-tasks.sql.ts'
 import { appendEvent } from './append-event.sql.ts'
 import type { Gate, JudgedRow } from './gate.ts'
 import { databaseNow, type ScheduleRow, selectDue, selectUnderWay, takeFiring, updateSchedule } from './schedule.sql.ts'
@@ -21,11 +22,11 @@ export interface FireSchedulesOptions {
   readonly tracer?: Tracer
   /** The policy at the door, as of the firing. Without it nothing needs an approval. */
   readonly gate?: Gate | undefined
-  /** Whether the owner may still ask for this, by the rules of today. @default yes */
-  readonly mayFire?:
-    | ((firing: { readonly tenant: string; readonly owner: string; readonly operation: string }) => Promise<boolean>)
-    | undefined
+  /** Who the owner of a schedule is today: undefined is nobody any more. Without it everybody may ask, in no role. */
+  readonly findOwner?: ((tenant: string, name: string) => Promise<Owner | undefined>) | undefined
 }
+
+type Owner = Pick<Caller, 'principal' | 'permissions'>
 
 /** Later than this, nobody was there when it was due. */
 const missedAfterMs = 60_000
@@ -56,13 +57,14 @@ function fireTraced(options: FireSchedulesOptions, schedule: ScheduleRow): Promi
 }
 
 async function fireOnce(options: FireSchedulesOptions, schedule: ScheduleRow): Promise<boolean> {
-  const { tenant_id: tenant, owner, operation } = schedule
+  const { tenant_id: tenant } = schedule
   // Asked outside the transaction: it may look elsewhere.
-  const allowed = (await options.mayFire?.({ tenant, owner, operation })) ?? true
+  const owner = options.findOwner ? await options.findOwner(tenant, schedule.owner) : undefined
+  const allowed = options.findOwner === undefined || owner?.permissions.has('tasks.request') === true
   for (let tries = 0; ; tries++) {
     try {
       const kinds = await options.database.transaction({ role: 'sluice_api', tenant }, (tx) =>
-        fire(options, tx, { schedule, allowed }),
+        fire(options, tx, { schedule, owner: owner?.principal, allowed }),
       )
       if (kinds === undefined) return false
       options.signals.send('events', ...kinds)
@@ -73,11 +75,18 @@ async function fireOnce(options: FireSchedulesOptions, schedule: ScheduleRow): P
   }
 }
 
+interface Firing {
+  readonly schedule: ScheduleRow
+  /** With the roles of today. */
+  readonly owner: Principal | undefined
+  readonly allowed: boolean
+}
+
 /** Undefined when another process was first. */
 async function fire(
   options: FireSchedulesOptions,
   tx: Transaction,
-  { schedule, allowed }: { readonly schedule: ScheduleRow; readonly allowed: boolean },
+  { schedule, owner, allowed }: Firing,
 ): Promise<readonly ('short' | 'long')[] | undefined> {
   const now = await databaseNow(tx)
   const due = schedule.next_run_at ?? now
@@ -85,46 +94,44 @@ async function fire(
   // Who moves the next time on has the firing: everybody else waits here for the row, and finds it moved.
   if (!(await takeFiring(tx, { scheduleId: schedule.schedule_id, due, now, next }))) return undefined
   const skip = await reasonToSkip(tx, { schedule, allowed, lateMs: now.getTime() - due.getTime() })
-  if (skip !== undefined) {
-    await conclude(tx, schedule, { outcome: `Skipped: ${skip}`, type: 'schedule.skipped', due })
-    return []
-  }
-  const { outcome, taskId, kinds } = await startTask(options, tx, schedule)
-  await conclude(tx, schedule, {
-    outcome,
-    type: taskId === undefined ? 'schedule.skipped' : 'schedule.fired',
-    due,
-    ...(taskId !== undefined && { taskId }),
-  })
-  return kinds
+  const fired = skip ?? (await startTask(options, tx, { schedule, owner }))
+  await conclude(tx, schedule, { ...fired, due })
+  return fired.kinds
 }
 
-async function reasonToSkip(
-  tx: Transaction,
-  firing: { readonly schedule: ScheduleRow; readonly allowed: boolean; readonly lateMs: number },
-): Promise<string | undefined> {
-  const { schedule } = firing
-  if (!firing.allowed)
-    return `${schedule.owner}, who owns the schedule, may not ask for ${schedule.operation} any more.`
-  if (firing.lateMs > missedAfterMs && schedule.missed === 'skip')
-    return `no worker was there when it was due, ${Math.round(firing.lateMs / 1000)} s ago.`
-  if (schedule.overlap === 'allow') return undefined
-  const under = await selectUnderWay(tx, schedule)
-  return under && `the task before, ${toWireId('task', under.task_id)}, is still ${under.status}.`
-}
-
-interface StartedTask {
+interface Fired {
   readonly outcome: string
   readonly taskId?: string
+  /** Whether the owner may not have it: they are told. */
+  readonly refused?: boolean
   readonly kinds: readonly ('short' | 'long')[]
 }
 
-async function startTask(options: FireSchedulesOptions, tx: Transaction, schedule: ScheduleRow): Promise<StartedTask> {
+const skipped = (why: string, refused = false): Fired => ({ outcome: `Skipped: ${why}`, refused, kinds: [] })
+
+async function reasonToSkip(
+  tx: Transaction,
+  { schedule, allowed, lateMs }: Omit<Firing, 'owner'> & { readonly lateMs: number },
+): Promise<Fired | undefined> {
+  if (!allowed)
+    return skipped(`${schedule.owner}, who owns the schedule, may not ask for ${schedule.operation} any more.`, true)
+  if (lateMs > missedAfterMs && schedule.missed === 'skip')
+    return skipped(`no worker was there when it was due, ${Math.round(lateMs / 1000)} s ago.`)
+  if (schedule.overlap === 'allow') return undefined
+  const under = await selectUnderWay(tx, schedule)
+  return under && skipped(`the task before, ${toWireId('task', under.task_id)}, is still ${under.status}.`)
+}
+
+async function startTask(
+  options: FireSchedulesOptions,
+  tx: Transaction,
+  { schedule, owner }: Omit<Firing, 'allowed'>,
+): Promise<Fired> {
   const operation = options.operations.get(schedule.operation)
   const input = operation?.input.safeParse(schedule.input)
   if (!operation || !input?.success) {
     const why = operation ? 'no longer takes its input' : 'is not offered here'
-    return { outcome: `Skipped: the operation ${schedule.operation} ${why}.`, kinds: [] }
+    return skipped(`the operation ${schedule.operation} ${why}.`)
   }
   const traceparent = options.tracer?.currentTraceparent()
   const request = {
@@ -134,6 +141,7 @@ async function startTask(options: FireSchedulesOptions, tx: Transaction, schedul
     options: schedule.options,
     tenant: schedule.tenant_id,
     actor: schedule.owner,
+    ...(owner && { roles: owner.roles, ...(owner.groups && { groups: owner.groups }) }),
     scheduleId: schedule.schedule_id,
   }
   const group = [{ request, row: toAcceptRow(request) }]
@@ -141,32 +149,41 @@ async function startTask(options: FireSchedulesOptions, tx: Transaction, schedul
   const rows = judged.map(({ row }) => row)
   const accepted = await acceptTasks(tx, rows)
   const [only] = accepted
-  if (only?.outcome !== 'accepted') {
-    const reason = judged[0]?.reason
-    if (reason !== undefined) return { outcome: `Skipped: ${reason}`, kinds: [] }
-    const other = only ? `${toWireId('task', only.task_id)}, which is ${only.status}` : 'another task'
-    return { outcome: `Skipped: it is in the way of ${other}.`, kinds: [] }
-  }
+  if (only?.outcome !== 'accepted') return skipped(...whyNot(only, judged[0]?.reason))
   const kinds = await insertJobs(tx, options.queue, { rows, accepted })
   return { outcome: `Fired ${toWireId('task', only.task_id)}.`, taskId: only.task_id, kinds }
 }
 
-async function conclude(
-  tx: Transaction,
-  schedule: ScheduleRow,
-  firing: { readonly outcome: string; readonly type: string; readonly due: Date; readonly taskId?: string },
-): Promise<void> {
-  const columns = { last_outcome: firing.outcome, ...(firing.taskId !== undefined && { last_task_id: firing.taskId }) }
-  await updateSchedule(tx, schedule.schedule_id, columns)
+function whyNot(outcome: AcceptOutcome | undefined, reason: string | undefined): [why: string, refused: boolean] {
+  if (reason !== undefined) return [reason, true]
+  if (outcome?.outcome === 'tickets_of_requester' || outcome?.outcome === 'tickets_of_tenant')
+    return ['it needs an approval, and as many tickets are open as the policy allows.', true]
+  const other = outcome ? `${toWireId('task', outcome.task_id)}, which is ${outcome.status}` : 'another task'
+  return [`it is in the way of ${other}.`, false]
+}
+
+interface Conclusion extends Fired {
+  readonly due: Date
+}
+
+async function conclude(tx: Transaction, schedule: ScheduleRow, firing: Conclusion): Promise<void> {
+  const { outcome, taskId, refused, due } = firing
+  await updateSchedule(tx, schedule.schedule_id, {
+    last_outcome: outcome,
+    ...(taskId !== undefined && { last_task_id: taskId }),
+  })
+  // Once, however often it goes on being so.
+  const tell = refused === true && schedule.last_outcome !== outcome
   await appendEvent(tx, {
     taskId: null,
-    type: firing.type,
-    actor: schedule.owner,
+    type: taskId === undefined ? 'schedule.skipped' : 'schedule.fired',
+    actor: taskId === undefined ? 'scheduler' : schedule.owner,
     data: {
       schedule_id: toWireId('schedule', schedule.schedule_id),
       name: schedule.name,
-      due: firing.due.toISOString(),
-      outcome: firing.outcome,
+      due: due.toISOString(),
+      outcome,
+      ...(tell && { tells: 'schedule_skipped', notify: [`principal:${schedule.owner}`] }),
     },
   })
 }

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Core, noop, startCore } from '../../test/helpers/core.ts'
+import type { Role } from '../contract/identity.ts'
+import { permissionsOf } from '../identity/permissions.ts'
 import { createOperationRegistry } from '../operations/registry.ts'
 import { createMemoryLogger } from '../platform/memory/memory-logger.ts'
 import { fireSchedules, type FireSchedulesOptions } from './fire-schedules.ts'
@@ -85,19 +87,43 @@ describe('a firing is a new task of the schedule’s owner', () => {
     expect(Number((await read(catching.schedule_id))?.next_run_at)).toBeGreaterThan(Date.now() - 1_000)
   })
 
-  test('an owner without permission: skipped, and recorded', async () => {
+  const owner = (...roles: Role[]) => ({
+    principal: { name: 'owner', tenants: ['default'] as const, roles },
+    permissions: permissionsOf(roles.map((role) => ({ role }))),
+  })
+  const told = async (name: string) => {
+    const { rows } = await core.database.pool.query(
+      `select recipients from sluice.notifications where kind = 'schedule_skipped' and data->>'name' = $1`,
+      [name],
+    )
+    return rows
+  }
+
+  test('an owner without permission: skipped, recorded, and told once, until it is so again', async () => {
     const { schedule_id: id, name } = await createSchedule(scope(), fields())
-    await due(id)
-    expect(await fire({ mayFire: async () => false })).toBe(0)
+    const fireAs = async (found: ReturnType<typeof owner> | undefined) => {
+      await due(id)
+      return fire({ findOwner: async (tenant, who) => (tenant === 'default' && who === 'owner' ? found : undefined) })
+    }
+    expect(await fireAs(undefined)).toBe(0)
+    expect(await fireAs(owner('viewer'))).toBe(0)
     expect(await firedBy(id)).toHaveLength(0)
+    expect((await read(id))?.last_outcome).toBe(
+      'Skipped: owner, who owns the schedule, may not ask for test.noop any more.',
+    )
+    expect(await told(name)).toEqual([{ recipients: ['default/principal:owner'] }])
     const { rows } = await core.database.pool.query(
       `select type, actor from sluice.domain_events where task_id is null and payload->>'name' = $1 order by seq`,
       [name],
     )
     expect(rows).toEqual([
       { type: 'schedule.created', actor: 'owner' },
-      { type: 'schedule.skipped', actor: 'owner' },
+      { type: 'schedule.skipped', actor: 'scheduler' },
+      { type: 'schedule.skipped', actor: 'scheduler' },
     ])
+    expect(await fireAs(owner('requester'))).toBe(1)
+    expect(await fireAs(undefined)).toBe(0)
+    expect(await told(name)).toHaveLength(2)
   })
 
   test('paused: nothing fires; resumed: it goes on from now', async () => {

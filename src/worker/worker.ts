@@ -57,8 +57,8 @@ export interface WorkerOptions {
   expectCluster?(tenant: string, name: string): Promise<void>
   /** The policy at the door, for what schedules ask for. Without it nothing needs an approval. */
   readonly gate?: Gate
-  /** Whether a schedule's owner may still ask for its operation. @default yes */
-  readonly mayFire?: FireSchedulesOptions['mayFire']
+  /** Who the owner of a schedule is today. Without it everybody may ask for what they scheduled. */
+  readonly findOwner?: FireSchedulesOptions['findOwner']
   /** Days that tasks are kept after their end, and the log after its last event. @default 30 */
   readonly retentionDays?: number
   /** Shown in the registry. @default '0.0.0' */
