@@ -12,7 +12,7 @@ import { createDatabaseIdentity } from './identity/database-identity.ts'
 import { createDevelopmentIdentity, type DevelopmentPrincipal } from './identity/development-identity.ts'
 import type { Identity } from './identity/principal.ts'
 import { connectClusters } from './kubernetes/clusters.ts'
-import { diagnose } from './kubernetes/diagnose.ts'
+import { createDiagnoser } from './kubernetes/diagnose.ts'
 import { createWatchHub } from './kubernetes/watch-hub.ts'
 import { createFeed } from './live/feed.ts'
 import { createMailer, type MailerOptions } from './notifications/mailer.ts'
@@ -27,6 +27,7 @@ import { createPgBossQueue } from './queue/pg-boss-queue.ts'
 import { createTaskAcceptor } from './tasks/accept-task.ts'
 import { createClusterRegistry } from './tasks/cluster-registry.ts'
 import { createGate } from './tasks/gate.ts'
+import { createPlaces } from './tasks/places.ts'
 import { createTicketUpkeep } from './tasks/reevaluate-tickets.ts'
 import { createWorker } from './worker/worker.ts'
 
@@ -88,6 +89,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
   const role = options.role ?? 'all'
   const parts = assemble(options)
   const { platform, logger, database, queue, signals, listener, feed, clusters, hub } = parts
+  const diagnose = createDiagnoser()
   const cluster = (tenant: string, name: string) => clusters.get(clusters.keyFor(tenant, name))
   let phase: 'migrating' | 'starting' | 'ready' | 'stopping' = 'migrating'
   const identity = createIdentity(options, parts)
@@ -220,6 +222,7 @@ function assemble(options: StartOptions) {
     ...(options.policyFile !== undefined && { file: options.policyFile }),
   })
   const gate = createGate({ active: policies.active })
+  const places = createPlaces(clusters)
   const secrets = options.secretKey && createSecretBox(options.secretKey)
   return {
     platform,
@@ -249,7 +252,8 @@ function assemble(options: StartOptions) {
     hub: createWatchHub({ cluster: clusters.get, logger }),
     feed: createFeed({ pool: database.pool, listener, logger }),
     gate,
-    acceptor: createTaskAcceptor({ database, queue, signals, gate, tracer }),
+    places,
+    acceptor: createTaskAcceptor({ database, queue, signals, gate, places, tracer }),
     operations: createOperationRegistry([...builtInOperations, ...(options.operations ?? [])]),
   }
 }

@@ -3,6 +3,7 @@ import { z } from 'zod'
 /** A managed object, as the worker last knew it. */
 export const resourceSchema = z.object({
   cluster: z.string(),
+  base_path: z.string().describe('Of the control plane behind the cluster’s server; empty for the server itself'),
   api_version: z.string(),
   kind: z.string(),
   namespace: z.string().nullable(),
@@ -23,6 +24,7 @@ export const resourcePageSchema = z.object({ items: z.array(resourceSchema), nex
 
 export const resourceListQuerySchema = z.strictObject({
   cluster: z.string().optional(),
+  base_path: z.string().optional(),
   kind: z.string().optional(),
   namespace: z.string().optional(),
   name: z.string().optional(),

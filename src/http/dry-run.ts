@@ -1,12 +1,11 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Operation } from '../operations/define-operation.ts'
-import { findRecord } from '../tasks/find-record.sql.ts'
 import { callerOf } from './authenticate.ts'
 import { explainPolicy } from './explain-policy.ts'
 import { HttpProblem } from './problems.ts'
 import type { Services } from './services.ts'
-import { clusterCheck } from './submit.ts'
+import { clusterCheck, recordsOf } from './submit.ts'
 
 export const dryRunSchema = z.object({
   valid: z.literal(true),
@@ -31,7 +30,7 @@ export interface DryRunRequest {
 export async function runDry(services: Services, { request, operation, input }: DryRunRequest) {
   const { tenant } = callerOf(request)
   await clusterCheck(services, tenant)({ operation, input })
-  await operation.precheck?.(input, { find: (cluster, ref) => findRecord(services.database, tenant, { cluster, ref }) })
+  await operation.precheck?.(input, recordsOf(services, tenant))
   if (!operation.dryRun) {
     throw new HttpProblem('dry_run_unsupported', {
       detail: `${operation.type} cannot say beforehand what it would do.`,

@@ -16,6 +16,7 @@ export async function explainPolicy(
     input,
     tenant,
     person: principal,
+    places: services.places,
   })
   const { outcome, rule, explain } = verdict
   return { outcome, rule, explain, environment, policy_version: active.version }

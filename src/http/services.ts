@@ -14,6 +14,7 @@ import type { Queue } from '../queue/queue.ts'
 import type { TaskAcceptor } from '../tasks/accept-task.ts'
 import type { ClusterRegistry } from '../tasks/cluster-registry.ts'
 import type { Gate } from '../tasks/gate.ts'
+import type { Places } from '../tasks/places.ts'
 
 /** What the routes work with. */
 export interface Services {
@@ -46,6 +47,7 @@ export interface Services {
   /** Whether a cluster of this name is configured for all tenants. */
   isSharedCluster(name: string): boolean
   readonly clusterRegistry: ClusterRegistry
+  readonly places: Places
   /** Whether the process can serve: cheap, asked on every request. */
   ready(): boolean
   /** Why the process cannot serve yet, one sentence each; empty when it can. */

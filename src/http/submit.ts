@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { toWireId } from '../contract/ids.ts'
 import type { Accepted, TaskOptions } from '../contract/task.ts'
 import { isTerminal, type TaskStatus } from '../contract/task-status.ts'
-import type { Operation } from '../operations/define-operation.ts'
+import type { Operation, Records } from '../operations/define-operation.ts'
 import type { AcceptedTask } from '../tasks/accept-task.ts'
 import { findRecord } from '../tasks/find-record.sql.ts'
 import { findTask } from '../tasks/find-tasks.ts'
@@ -26,9 +26,7 @@ export async function submit(services: Services, submission: Submission): Promis
   const { request, reply, operation, input, options } = submission
   const { principal, tenant } = callerOf(request)
   await clusterCheck(services, tenant)(submission)
-  await operation.precheck?.(input, {
-    find: (cluster, ref) => findRecord(services.database, tenant, { cluster, ref }),
-  })
+  await operation.precheck?.(input, recordsOf(services, tenant))
   const idempotencyKey = readIdempotencyKey(request)
   const accepted = await services.acceptor.accept({
     operation,
@@ -53,6 +51,14 @@ export async function submit(services: Services, submission: Submission): Promis
   if (!task) return answer
   if (!isTerminal(task.status)) void reply.header('retry-after', '1')
   return { ...answer, task: toTask(task) }
+}
+
+/** What the workers know of objects, for what an operation checks before acceptance. */
+export function recordsOf({ database, places }: Services, tenant: string): Records {
+  return {
+    find: ({ cluster, ref, ...object }) =>
+      findRecord(database, tenant, { cluster, ref, basePath: places.basePathOf(tenant, { cluster, ref, ...object }) }),
+  }
 }
 
 /** What asks for a cluster by name. */

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Cluster, connectCluster, type DesiredObject, type KubernetesObject } from './cluster.ts'
 import { ForbiddenError } from './cluster-errors.ts'
-import { diagnose } from './diagnose.ts'
+import { createDiagnoser, diagnose } from './diagnose.ts'
+import { ManualClock } from './manual-clock.ts'
 import { type SimulatedCluster, startSimulatedCluster } from './simulated/simulated-cluster.ts'
 import { waitForReady } from './wait-for-ready.ts'
 import { createWatchHub, type WatchHub } from './watch-hub.ts'
@@ -84,6 +85,33 @@ describe('diagnosis', () => {
         { signal },
       ),
     ).rejects.toThrow('enough')
+  })
+
+  test('of many objects at one moment reads each namespace once', async () => {
+    const asked: string[] = []
+    const list: Cluster['list'] = (collection) => {
+      asked.push(collection.kind)
+      return Promise.resolve({ items: [], resourceVersion: '1', continueToken: undefined })
+    }
+    const clock = new ManualClock()
+    const diagnoseMany = createDiagnoser(clock)
+    const one = failing(list)
+    const others = Array.from({ length: 20 }, (_, i) => ({ ...object, metadata: { ...object.metadata, uid: `u${i}` } }))
+    await Promise.all([object, ...others].map((each) => diagnoseMany(one, each)))
+    expect(asked.filter((kind) => kind === 'Pod')).toEqual(['Pod'])
+    await clock.advance(2_000)
+    await diagnoseMany(one, object)
+    expect(asked.filter((kind) => kind === 'Pod')).toEqual(['Pod', 'Pod'])
+  })
+
+  test('of a kind that makes no pods reads its events only', async () => {
+    const asked: string[] = []
+    const list: Cluster['list'] = ({ kind, fieldSelector }) => {
+      asked.push(`${kind} ${fieldSelector ?? ''}`)
+      return Promise.resolve({ items: [], resourceVersion: '1', continueToken: undefined })
+    }
+    await diagnose(failing(list), { ...object, apiVersion: 'example.com/v1', kind: 'Widget' })
+    expect(asked).toEqual(['Event type=Warning,involvedObject.uid=u'])
   })
 
   test('is short, however much is wrong', async () => {

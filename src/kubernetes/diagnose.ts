@@ -1,5 +1,7 @@
+import { type Clock, systemClock } from './clock.ts'
 import type { Cluster, CollectionRef } from './cluster.ts'
 import { describeRef, isRecord, type KubernetesObject, refOf } from './kubernetes-object.ts'
+import { raceSignal } from './race-signal.ts'
 import { conditionsOf, podFailures } from './readiness-presets.ts'
 
 export interface DiagnoseOptions {
@@ -15,7 +17,11 @@ const intermediates: Readonly<Record<string, Pick<CollectionRef, 'apiVersion' | 
   CronJob: { apiVersion: 'batch/v1', kind: 'Job' },
   VirtualMachine: { apiVersion: 'kubevirt.io/v1', kind: 'VirtualMachineInstance' },
 }
+// Kinds whose pods are their own. Of any other kind nobody knows what it makes: its events speak.
+const podOwners = new Set(['Pod', 'ReplicaSet', 'StatefulSet', 'DaemonSet', 'Job', 'VirtualMachineInstance'])
 const mostFindings = 5
+const shareMs = 2_000
+const mostPages = 10
 const longestFinding = 300
 
 /**
@@ -32,10 +38,35 @@ export async function diagnose(
   // Children of cluster-scoped objects may be anywhere: reading all pods of a cluster is no diagnosis.
   if (namespace === undefined)
     return sentence(await warningsAbout(cluster, new Map([[object.metadata.uid, object]]), options))
-  const related = await relatedObjects(cluster, object, { ...options, namespace })
+  const hasPods = intermediates[object.kind] !== undefined || podOwners.has(object.kind)
+  const related = hasPods
+    ? await relatedObjects(cluster, object, { ...options, namespace })
+    : new Map([[object.metadata.uid, object]])
   const findings = [...related.values()].filter(({ kind }) => kind === 'Pod').flatMap(podFindings)
   const warnings = await warningsAbout(cluster, related, options)
   return sentence([...new Set([...findings, ...warnings])])
+}
+
+/**
+ * As `diagnose`, for many objects: what one has just read, the next does not read again. Thousands of waits that end at
+ * one moment ask for each namespace once in two seconds.
+ */
+export function createDiagnoser(clock: Clock = systemClock): typeof diagnose {
+  const shared = new WeakMap<Cluster, Map<string, ReturnType<Cluster['list']>>>()
+  return (cluster, object, options) => {
+    const lists = shared.get(cluster) ?? new Map<string, ReturnType<Cluster['list']>>()
+    shared.set(cluster, lists)
+    const list: Cluster['list'] = (collection, { signal, ...call } = {}) => {
+      const key = JSON.stringify([collection, call.basePath, call.limit, call.continueToken])
+      const answer = lists.get(key) ?? cluster.list(collection, call)
+      if (!lists.has(key)) {
+        lists.set(key, answer)
+        clock.after(shareMs, () => lists.delete(key))
+      }
+      return raceSignal(answer, signal)
+    }
+    return diagnose({ ...cluster, list }, object, options)
+  }
 }
 
 type ReadOptions = DiagnoseOptions & { readonly namespace: string }
@@ -113,12 +144,19 @@ async function read(
   options: DiagnoseOptions,
 ): Promise<readonly KubernetesObject[]> {
   const { basePath, signal, timeoutMs = 4_000 } = options
+  const items: KubernetesObject[] = []
   try {
-    return (await cluster.list(collection, { basePath, signal, timeoutMs, limit: 500 })).items
+    let continueToken: string | undefined
+    for (let page = 0; page < mostPages; page++) {
+      const listed = await cluster.list(collection, { basePath, signal, timeoutMs, limit: 500, continueToken })
+      items.push(...listed.items)
+      continueToken = listed.continueToken
+      if (continueToken === undefined) break
+    }
   } catch {
     signal?.throwIfAborted()
-    return []
   }
+  return items
 }
 
 function sentence(findings: readonly string[]): string | undefined {

@@ -9,7 +9,7 @@ import {
 } from './define-operation.ts'
 import { PermanentError } from './errors.ts'
 import { objectDiff } from './object-diff.ts'
-import { describeObject, type TargetObject } from './object-target.ts'
+import { describeObject, fillBasePath, type TargetObject } from './object-target.ts'
 
 /** Says which task made an object: how a second run, or a retry, knows its own. */
 const taskLabel = 'sluice.dev/task'
@@ -34,7 +34,7 @@ export interface ApplyRequest {
 export async function applyObject(context: PerformContext, request: ApplyRequest): Promise<KubernetesObject> {
   const { target, desired, mustBeOurs, uid } = request
   const cluster = context.cluster(target.cluster)
-  const basePath = cluster.basePathFor(target.basePath ?? {})
+  const basePath = fillBasePath(cluster, target)
   if (mustBeOurs) {
     const standing = await cluster.get(target.ref, { basePath, signal: context.signal })
     if (standing && !isOurs(standing, context)) {
@@ -62,7 +62,7 @@ export function waitForApplied(
   }: { readonly target: TargetObject; readonly object: KubernetesObject; readonly rules: ReadinessRules },
 ): Performed {
   const { uid, generation, resourceVersion } = object.metadata
-  const basePath = context.cluster(target.cluster).basePathFor(target.basePath ?? {})
+  const basePath = fillBasePath(context.cluster(target.cluster), target)
   return waitUntilReady({ cluster: target.cluster, ref: target.ref, basePath, uid, generation, resourceVersion, rules })
 }
 
@@ -72,7 +72,7 @@ export async function previewApply(
   { target, desired, mustBeOurs }: Omit<ApplyRequest, 'uid'>,
 ): Promise<DryRun> {
   const cluster = context.cluster(target.cluster)
-  const basePath = cluster.basePathFor(target.basePath ?? {})
+  const basePath = fillBasePath(cluster, target)
   const standing = await cluster.get(target.ref, { basePath, signal: context.signal })
   const warnings: string[] =
     standing && mustBeOurs ? [`${describeObject(target)} already exists: the task would fail with already_exists.`] : []

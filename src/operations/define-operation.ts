@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import type { Cluster, KubernetesObject, ObjectRef } from '../kubernetes/cluster.ts'
 
 import type { ReadinessRules } from '../kubernetes/readiness.ts'
+import type { TargetObject } from './object-target.ts'
 
 /** What an operation is: everything that Sluice knows about a kind of change comes from here. */
 export interface Operation<Input = unknown> {
@@ -19,11 +20,11 @@ export interface Operation<Input = unknown> {
   /** What becomes of an attempt that failed and may be tried again. */
   readonly retry: RetryPolicy
   /** Two active tasks never share it: equal input joins, other input is refused with 409. */
-  uniqueKey?(input: Input): string
+  uniqueKey?(input: Input): string | TargetObject
   /** The cluster it works on. */
   cluster?(input: Input): string
-  /** What it changes, `cluster:group/Kind/namespace/name`: two active tasks never change the same thing. */
-  target?(input: Input): string
+  /** What it changes, an object or `cluster:group/Kind/namespace/name`: two active tasks never change the same thing. */
+  target?(input: Input): string | TargetObject
   /** What the schema cannot say: fields that exclude each other. Empty when the input is valid. */
   validate?(input: Input): readonly { readonly pointer: string; readonly message: string }[]
   /** The organization that owns what is made: with cluster and namespace, configuration maps it to an environment. */
@@ -132,7 +133,7 @@ export interface Wait {
 
 /** Reads the worker's records, in the caller's tenant. */
 export interface Records {
-  find(cluster: string, ref: ObjectRef): Promise<{ readonly state: 'present' | 'deleted' } | undefined>
+  find(object: TargetObject): Promise<{ readonly state: 'present' | 'deleted' } | undefined>
 }
 
 /** The input is well-formed and still cannot be accepted: an HTTP error, and nothing is written. */

@@ -9,11 +9,11 @@ import {
   RefusedError,
   waitUntilReady,
 } from './define-operation.ts'
-import { describeObject, type TargetObject } from './object-target.ts'
+import { describeObject, fillBasePath, type TargetObject } from './object-target.ts'
 
 /** Refuses what the records know to be gone. */
 export async function refuseDeleted(target: TargetObject, records: Records): Promise<void> {
-  const record = await records.find(target.cluster, target.ref)
+  const record = await records.find(target)
   if (record?.state !== 'deleted') return
   throw new RefusedError(`${describeObject(target)} was already deleted.`, { status: 404, code: 'not_found' })
 }
@@ -22,11 +22,11 @@ export async function refuseDeleted(target: TargetObject, records: Records): Pro
 export async function deleteObject(context: PerformContext, target: TargetObject): Promise<Performed> {
   const { cluster, ref } = target
   const connection = context.cluster(cluster)
-  const basePath = connection.basePathFor(target.basePath ?? {})
+  const basePath = fillBasePath(connection, target)
   const object = await connection.get(ref, { basePath, signal: context.signal })
   if (!object) {
     const result = { ...identityOf(target), already_gone: true }
-    return completed(result, { cluster, ref, state: 'deleted', conditions: [] })
+    return completed(result, { cluster, ref, basePath, state: 'deleted', conditions: [] })
   }
   // Pinned to the object that was looked at: a namesake made in between stays.
   if (!object.metadata.deletionTimestamp) {
@@ -41,7 +41,7 @@ export const deletedResult = (target: TargetObject) => ({ ...identityOf(target),
 export async function previewDelete(context: DryRunContext, target: TargetObject): Promise<DryRun> {
   const { cluster, ref } = target
   const connection = context.cluster(cluster)
-  const basePath = connection.basePathFor(target.basePath ?? {})
+  const basePath = fillBasePath(connection, target)
   const object = await connection.get(ref, { basePath, signal: context.signal })
   if (!object) return { diff: '', warnings: [`There is no ${describeObject(target)}: nothing would change.`] }
   const warnings: string[] = []

@@ -12,6 +12,7 @@ import type { Operation } from '../operations/define-operation.ts'
 import type { Tracer } from '../platform/tracer.ts'
 import type { NewJob, Queue, QueueName } from '../queue/queue.ts'
 import type { Gate, GatedRequest, JudgedRow } from './gate.ts'
+import { nameRequest, type Places } from './places.ts'
 import { type AcceptOutcome, type AcceptRow, acceptTasks } from './accept-tasks.sql.ts'
 
 export interface AcceptRequest {
@@ -53,6 +54,8 @@ export interface TaskAcceptorOptions {
   readonly database: Database
   readonly queue: Queue
   readonly signals: SignalSender
+  /** Where objects stand behind base paths. Without it everything stands at the server itself. */
+  readonly places?: Places | undefined
   /** Judges each request by the policy. Without it everything is allowed: for tests and measurements. */
   readonly gate?: Gate
   /** Without it tasks carry no trace: for tests and measurements. */
@@ -103,7 +106,7 @@ export function createTaskAcceptor(options: TaskAcceptorOptions): TaskAcceptor {
 
   const accept = (request: AcceptRequest): Promise<AcceptedTask> =>
     new Promise((resolve, reject) => {
-      waiting.push({ request, row: toAcceptRow(request), resolve, reject })
+      waiting.push({ request, row: toAcceptRow(request, options.places), resolve, reject })
       dispatch()
     })
 
@@ -239,9 +242,10 @@ function toJob(row: AcceptRow, priority: number): NewJob {
 }
 
 /** The request as the database takes it, with the ids of its task and its event. */
-export function toAcceptRow(request: AcceptRequest): AcceptRow {
+export function toAcceptRow(request: AcceptRequest, places?: Places): AcceptRow {
   const { operation, input, options } = request
   if (!isTenantId(request.tenant)) throw new Error(`${JSON.stringify(request.tenant)} is not a tenant id`)
+  const { target, uniqueKey } = nameRequest(request, places)
   const scheduled = options.start_at !== undefined && Date.parse(options.start_at) > Date.now()
   return {
     idx: 0,
@@ -250,7 +254,7 @@ export function toAcceptRow(request: AcceptRequest): AcceptRow {
     tenant: request.tenant,
     actor: request.actor,
     operation: operation.type,
-    target: operation.target?.(input) ?? null,
+    target,
     idempotency_key: request.idempotencyKey ?? null,
     request_hash: hash({ operation: operation.type, input, options }),
     payload: {
@@ -259,7 +263,7 @@ export function toAcceptRow(request: AcceptRequest): AcceptRow {
       class: operation.class,
       status: scheduled ? 'SCHEDULED' : 'PENDING',
       cluster: operation.cluster?.(input) ?? null,
-      unique_key: operation.uniqueKey?.(input) ?? null,
+      unique_key: uniqueKey,
       labels: options.labels ?? {},
       priority: options.priority ?? 0,
       timeout_ms: options.timeout_ms ?? operation.timeoutMs,

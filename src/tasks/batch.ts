@@ -11,6 +11,7 @@ import { type AcceptOutcome, acceptTasks } from './accept-tasks.sql.ts'
 import { type BatchRow, failedOf, insertBatch, selectBatch, selectBatches } from './batch.sql.ts'
 import { pageToken, readPageToken } from './find-tasks.ts'
 import type { Gate, JudgedRow } from './gate.ts'
+import type { Places } from './places.ts'
 import { findRequests } from './retry-task.sql.ts'
 import { type RetryTaskOptions, toRetry } from './retry-task.ts'
 import { openSharedTickets, shareTickets } from './share-tickets.ts'
@@ -23,6 +24,8 @@ export interface AcceptBatchOptions {
   /** The policy at the door. Without it nothing needs an approval. */
   readonly gate?: Gate | undefined
   readonly tracer?: Tracer
+  /** As of `TaskAcceptorOptions`. */
+  readonly places?: Places | undefined
 }
 
 export interface BatchRequest {
@@ -66,7 +69,10 @@ async function acceptItems(
 ): Promise<BatchRow> {
   const batchId = uuidv7()
   const shared = { batchId, ...(traceparent !== undefined && { traceparent }) }
-  const group = request.items.map((item) => ({ request: item, row: toAcceptRow({ ...item, ...shared }) }))
+  const group = request.items.map((item) => ({
+    request: item,
+    row: toAcceptRow({ ...item, ...shared }, options.places),
+  }))
   for (let tries = 0; ; tries++) {
     try {
       const { batch, kinds } = await options.database.transaction(

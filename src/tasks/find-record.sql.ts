@@ -1,12 +1,12 @@
 import type { Database } from '../database/database.ts'
 import { readAsTenant } from '../database/read-as-tenant.ts'
-import type { ObjectRef } from '../kubernetes/cluster.ts'
+import type { PlacedObject } from '../operations/object-target.ts'
 
 /** What the worker last knew of an object, in one tenant. */
 export function findRecord(
   database: Database,
   tenant: string,
-  { cluster, ref }: { readonly cluster: string; readonly ref: ObjectRef },
+  { cluster, basePath = '', ref }: PlacedObject,
 ): Promise<{ readonly state: 'present' | 'deleted' } | undefined> {
   return readAsTenant(database, tenant, (tx) =>
     tx
@@ -14,6 +14,7 @@ export function findRecord(
       .select('state')
       .where('tenant_id', '=', tenant)
       .where('cluster', '=', cluster)
+      .where('base_path', '=', basePath)
       .where('api_version', '=', ref.apiVersion)
       .where('kind', '=', ref.kind)
       .where('namespace', '=', ref.namespace ?? '')

@@ -17,12 +17,13 @@ export interface ResourceSelection {
 /** In the order of their targets. */
 export function selectResources(tx: Transaction, selection: ResourceSelection): Promise<Selectable<ResourcesTable>[]> {
   const { tenant, query, after, limit } = selection
-  const { cluster, kind, namespace, name, state, drift } = query
+  const { cluster, base_path: basePath, kind, namespace, name, state, drift } = query
   return tx
     .selectFrom('resources')
     .selectAll()
     .where('tenant_id', '=', tenant)
     .$if(cluster !== undefined, (b) => b.where('cluster', '=', cluster ?? ''))
+    .$if(basePath !== undefined, (b) => b.where('base_path', '=', basePath ?? ''))
     .$if(kind !== undefined, (b) => b.where('kind', '=', kind ?? ''))
     .$if(namespace !== undefined, (b) => b.where('namespace', '=', namespace ?? ''))
     .$if(name !== undefined, (b) => b.where('name', '=', name ?? ''))

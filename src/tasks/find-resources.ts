@@ -30,6 +30,7 @@ export function listResources(database: Database, tenant: string, query: Resourc
 function toResource(row: Selectable<ResourcesTable>): Resource {
   return {
     cluster: row.cluster,
+    base_path: row.base_path,
     api_version: row.api_version,
     kind: row.kind,
     namespace: row.namespace || null,

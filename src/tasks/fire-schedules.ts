@@ -10,6 +10,7 @@ import { insertJobs, isRace, toAcceptRow } from './accept-task.ts'
 import { type AcceptOutcome, acceptTasks } from './accept-tasks.sql.ts'
 import { appendEvent } from './append-event.sql.ts'
 import type { Gate, JudgedRow } from './gate.ts'
+import type { Places } from './places.ts'
 import { databaseNow, type ScheduleRow, selectDue, selectUnderWay, takeFiring, updateSchedule } from './schedule.sql.ts'
 import { nextRun } from './schedule.ts'
 
@@ -22,6 +23,8 @@ export interface FireSchedulesOptions {
   readonly tracer?: Tracer
   /** The policy at the door, as of the firing. Without it nothing needs an approval. */
   readonly gate?: Gate | undefined
+  /** As of `TaskAcceptorOptions`. */
+  readonly places?: Places | undefined
   /** Who the owner of a schedule is today: undefined is nobody any more. Without it everybody may ask, in no role. */
   readonly findOwner?: ((tenant: string, name: string) => Promise<Owner | undefined>) | undefined
 }
@@ -144,7 +147,7 @@ async function startTask(
     ...(owner && { roles: owner.roles, ...(owner.groups && { groups: owner.groups }) }),
     scheduleId: schedule.schedule_id,
   }
-  const group = [{ request, row: toAcceptRow(request) }]
+  const group = [{ request, row: toAcceptRow(request, options.places) }]
   const judged: readonly JudgedRow[] = options.gate ? await options.gate.judge(tx, group) : group
   const rows = judged.map(({ row }) => row)
   const accepted = await acceptTasks(tx, rows)

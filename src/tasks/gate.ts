@@ -4,6 +4,7 @@ import type { Database, Transaction } from '../database/database.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { AcceptRequest } from './accept-task.ts'
 import type { AcceptRow, RequestPayload } from './accept-tasks.sql.ts'
+import { nameRequest, type Places } from './places.ts'
 import { type FoundPlacement, readPlacements } from './target-placements.sql.ts'
 
 export interface GatedRequest {
@@ -103,15 +104,16 @@ export interface AskedRequest {
   readonly input: unknown
   readonly tenant: string
   readonly person: { readonly name: string; readonly roles: readonly string[]; readonly groups?: readonly string[] }
+  readonly places: Places
 }
 
 /** What the policy would make of a request, without asking for it. */
 export async function explainRequest(
   database: Database,
   { policy }: ActivePolicy,
-  { operation, input, tenant, person }: AskedRequest,
+  { operation, input, tenant, person, places }: AskedRequest,
 ): Promise<{ readonly verdict: Verdict; readonly environment: string }> {
-  const target = operation.target?.(input) ?? null
+  const { target } = nameRequest({ operation, input, tenant }, places)
   const placements = await database.transaction({ role: 'sluice_api', tenant }, (tx) =>
     readPlacements(tx, [{ tenant, target }]),
   )

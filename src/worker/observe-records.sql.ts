@@ -18,6 +18,27 @@ export async function listRecordedKinds(tx: Transaction): Promise<RecordedKind[]
   return rows
 }
 
+/** An object that a record says is there. */
+export interface RecordedObject {
+  readonly namespace: string
+  readonly name: string
+  readonly uid: string
+  readonly generation: number | null
+}
+
+/** Objects of the kind that records say are there, and that are none of these. */
+export async function listUnseen(
+  tx: Transaction,
+  { tenant, cluster, basePath, apiVersion, kind }: RecordedKind,
+  seenUids: readonly string[],
+): Promise<RecordedObject[]> {
+  const { rows } = await sql<RecordedObject>`
+    select namespace, name, uid, generation::float8 as generation from sluice.resources
+    where tenant_id = ${tenant} and cluster = ${cluster} and base_path = ${basePath} and api_version = ${apiVersion}
+      and kind = ${kind} and state = 'present' and uid is not null and uid <> all (${seenUids}::text[])`.execute(tx)
+  return rows
+}
+
 /** What the watch saw of one object. */
 export interface Observation extends RecordedKind {
   readonly namespace: string
@@ -39,12 +60,12 @@ export async function recordObservations(
 ): Promise<number> {
   const { rows } = await sql<{ drifted: number }>`
     with seen as (
-      select * from jsonb_to_recordset(${JSON.stringify(observations)}::jsonb) as (tenant text, cluster text, "apiVersion" text,
+      select * from jsonb_to_recordset(${JSON.stringify(observations)}::jsonb) as (tenant text, cluster text, "basePath" text, "apiVersion" text,
         kind text, namespace text, name text, uid text, generation bigint, deleted boolean, conditions jsonb)
     ), judged as (
-      select r.tenant_id, r.cluster, r.api_version, r.kind, r.namespace, r.name, r.target, r.drift as before, s.conditions,
+      select r.tenant_id, r.cluster, r.base_path, r.api_version, r.kind, r.namespace, r.name, r.target, r.drift as before, s.conditions,
         case when s.deleted then 'deleted' when s.generation > r.generation then 'changed' end as drift
-      from seen s join sluice.resources r on r.tenant_id = s.tenant and r.cluster = s.cluster and r.api_version = s."apiVersion" and r.kind = s.kind
+      from seen s join sluice.resources r on r.tenant_id = s.tenant and r.cluster = s.cluster and r.base_path = s."basePath" and r.api_version = s."apiVersion" and r.kind = s.kind
         and r.namespace = s.namespace and r.name = s.name and r.uid = s.uid
       where r.state = 'present'
         and not exists (select from sluice.tasks t where t.active_target = r.tenant_id || '/' || r.target)
@@ -52,7 +73,7 @@ export async function recordObservations(
       update sluice.resources r set conditions = j.conditions, drift = j.drift,
         state = case when j.drift = 'deleted' then 'deleted' else 'present' end, updated_at = clock_timestamp()
       from judged j
-      where r.tenant_id = j.tenant_id and r.cluster = j.cluster and r.api_version = j.api_version and r.kind = j.kind
+      where r.tenant_id = j.tenant_id and r.cluster = j.cluster and r.base_path = j.base_path and r.api_version = j.api_version and r.kind = j.kind
         and r.namespace = j.namespace and r.name = j.name
         and (r.drift is distinct from j.drift or (j.drift is distinct from 'deleted' and r.conditions is distinct from j.conditions))
       returning r.tenant_id, r.target, r.kind, r.name, j.before, r.drift

@@ -1,10 +1,18 @@
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
-import type { KubernetesObject } from '../kubernetes/cluster.ts'
+import type { Cluster, KubernetesObject } from '../kubernetes/cluster.ts'
+import { ClusterRemovedError } from '../kubernetes/cluster-errors.ts'
 import { conditionsOf } from '../kubernetes/readiness-presets.ts'
 import type { WatchHub } from '../kubernetes/watch-hub.ts'
 import type { Logger } from '../platform/logger.ts'
-import { listRecordedKinds, type Observation, type RecordedKind, recordObservations } from './observe-records.sql.ts'
+import {
+  listRecordedKinds,
+  listUnseen,
+  type Observation,
+  type RecordedKind,
+  type RecordedObject,
+  recordObservations,
+} from './observe-records.sql.ts'
 
 export interface RecordWatcherOptions {
   readonly database: Database
@@ -13,11 +21,15 @@ export interface RecordWatcherOptions {
   readonly logger: Logger
   readonly workerId: string
   clusterKey(tenant: string, name: string): string
+  cluster(tenant: string, name: string): Cluster
 }
 
 /** Notices what happens to managed objects behind our back, and keeps their records. */
 export interface RecordWatcher {
-  /** Begins to watch kinds that are new, and leaves those that no record has any more. */
+  /**
+   * Begins to watch kinds that are new, and leaves those that no record has any more. What was deleted while nobody watched
+   * is found by its absence.
+   */
   look(): Promise<void>
   /** Writes what was seen since. */
   flush(): Promise<void>
@@ -25,11 +37,19 @@ export interface RecordWatcher {
 }
 
 const perStatement = 500
+/** Milliseconds that the cluster has to say whether an object is there. */
+const lookMs = 10_000
+
+interface Unseen {
+  readonly kind: RecordedKind
+  readonly uids: ReadonlySet<string>
+}
 
 export function createRecordWatcher(options: RecordWatcherOptions): RecordWatcher {
   const watched = new Map<string, () => void>()
   // The newest state of each object: what came between two writes is never written.
   const seen = new Map<string, Observation>()
+  const unseen: Unseen[] = []
 
   const note = (kind: RecordedKind, object: KubernetesObject, deleted: boolean): void => {
     const { name, namespace = '', uid, generation = 0 } = object.metadata
@@ -55,10 +75,38 @@ export function createRecordWatcher(options: RecordWatcherOptions): RecordWatche
     const { basePath, apiVersion, kind: kindName } = kind
     const cluster = options.clusterKey(kind.tenant, kind.cluster)
     const target = { cluster, basePath, apiVersion, kind: kindName, allNamespaces: true, awaited: false }
+    // The first time that the state is complete: what records know and it does not have may have gone before.
+    let first: Set<string> | undefined = new Set()
     const subscription = options.hub.subscribe(target, (event) => {
-      if (event.type !== 'synced') note(kind, event.object, event.type === 'deleted')
+      if (event.type === 'synced') {
+        if (first) unseen.push({ kind, uids: first })
+        first = undefined
+        return
+      }
+      first?.add(event.object.metadata.uid)
+      note(kind, event.object, event.type === 'deleted')
     })
     return () => subscription.unsubscribe()
+  }
+
+  // The state may be as old as the watch is late: the object itself says whether it is gone.
+  const isGone = async (kind: RecordedKind, { namespace, name, uid }: RecordedObject): Promise<boolean> => {
+    const ref = { apiVersion: kind.apiVersion, kind: kind.kind, name, ...(namespace !== '' && { namespace }) }
+    const signal = AbortSignal.timeout(lookMs)
+    const object = await options.cluster(kind.tenant, kind.cluster).get(ref, { basePath: kind.basePath, signal })
+    return object?.metadata.uid !== uid
+  }
+
+  const lookForGone = async ({ kind, uids }: Unseen): Promise<void> => {
+    const objects = await options.database.transaction({ role: 'sluice_worker' }, (tx) =>
+      listUnseen(tx, kind, [...uids]),
+    )
+    for (const object of objects) {
+      if (!(await isGone(kind, object))) continue
+      const { namespace, name, uid, generation } = object
+      const observation = { ...kind, namespace, name, uid, generation: generation ?? 0, deleted: true, conditions: [] }
+      seen.set(`${kind.tenant} ${kind.cluster} ${kind.basePath} ${uid}`, observation)
+    }
   }
 
   return {
@@ -81,6 +129,15 @@ export function createRecordWatcher(options: RecordWatcherOptions): RecordWatche
       }
     },
     flush: async () => {
+      for (const one of unseen.splice(0)) {
+        await lookForGone(one).catch((error: unknown) => {
+          if (!(error instanceof ClusterRemovedError)) unseen.push(one)
+          options.logger.debug('records could not be compared with their cluster; looking again', {
+            ...one.kind,
+            error,
+          })
+        })
+      }
       while (seen.size > 0) {
         const batch = [...seen].slice(0, perStatement)
         const observations = batch.map(([, observation]) => observation)

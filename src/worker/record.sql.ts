@@ -33,9 +33,9 @@ export async function writeRecords(tx: Transaction, records: readonly TenantReco
     select tenant_id, cluster, api_version, kind, namespace, name, uid, target, base_path, generation, state, conditions, task_id
     from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as (tenant_id text, cluster text, api_version text, kind text,
       namespace text, name text, uid text, target text, base_path text, generation bigint, state text, conditions jsonb, task_id uuid)
-    order by 1, 2, 3, 4, 5, 6
-    on conflict (tenant_id, cluster, api_version, kind, namespace, name) do update
-      set uid = coalesce(excluded.uid, r.uid), base_path = excluded.base_path,
+    order by tenant_id, cluster, base_path, api_version, kind, namespace, name
+    on conflict (tenant_id, cluster, base_path, api_version, kind, namespace, name) do update
+      set uid = coalesce(excluded.uid, r.uid),
         generation = coalesce(excluded.generation, r.generation), drift = null, state = excluded.state, conditions = excluded.conditions,
         task_id = excluded.task_id, updated_at = clock_timestamp()`.execute(tx)
 }

@@ -27,6 +27,8 @@ export interface RunTaskOptions {
   /** Milliseconds that a handler gets to end after its signal fired, before its outcome is written without it. */
   readonly graceMs: number
   cluster(tenant: string, name: string): Cluster
+  /** What the circuit breaker calls the same: tenants know different clusters by one name. */
+  clusterKey(tenant: string, name: string): string
   /** Looks for a cluster that this process does not know yet. Without it nobody adds one. */
   expectCluster?(tenant: string, name: string): Promise<void>
   /** Called for each progress report; writes it in its own time. */
@@ -131,7 +133,7 @@ async function runTraced(options: RunTaskOptions, { queue, job, attempt }: Run, 
     attempt: attempt.attempt,
     queue,
     job: { id: job.id, claim: job.claim },
-    cluster: attempt.cluster,
+    cluster: attempt.cluster === null ? null : breakerKey(options, tenant, attempt.cluster),
     traceparent: span.traceparent,
   }
   const log = { taskId: toWireId('task', taskId), operation: attempt.operation, attempt: attempt.attempt }
@@ -155,6 +157,14 @@ async function runTraced(options: RunTaskOptions, { queue, job, attempt }: Run, 
 function noteOutcome(span: Span, outcome: Outcome | undefined): void {
   span.setAttributes({ 'sluice.outcome': outcome?.kind ?? 'lost' })
   if (outcome && 'error' in outcome && outcome.kind !== 'cancelled') span.recordError(outcome.error.detail)
+}
+
+function breakerKey(options: RunTaskOptions, tenant: string, cluster: string): string {
+  try {
+    return options.clusterKey(tenant, cluster)
+  } catch {
+    return cluster
+  }
 }
 
 interface Decision {

@@ -16,7 +16,7 @@ export interface SettledAttempt {
   readonly attempt: number
   readonly queue: QueueName
   readonly job: JobAttempt
-  /** The cluster that the task works on, where it names one. */
+  /** Key of the cluster that the task works on, where it names one. */
   readonly cluster?: string | null
   /** W3C trace context of the attempt: a wait hands it to its finish. */
   readonly traceparent?: string

@@ -18,6 +18,7 @@ import { finishWaits } from './finish-wait.ts'
 import { stopBatches } from '../tasks/stop-batches.ts'
 import { endCancelled, endOverdue, tidy } from './housekeeping.ts'
 import type { Gate } from '../tasks/gate.ts'
+import type { Places } from '../tasks/places.ts'
 import { type FireSchedulesOptions, fireSchedules } from '../tasks/fire-schedules.ts'
 import { createHeartbeat } from './heartbeat.ts'
 import { listCancelling } from './overdue.sql.ts'
@@ -57,6 +58,8 @@ export interface WorkerOptions {
   expectCluster?(tenant: string, name: string): Promise<void>
   /** The policy at the door, for what schedules ask for. Without it nothing needs an approval. */
   readonly gate?: Gate
+  /** Where objects stand behind base paths, for what schedules ask for. Without it everything stands at the server itself. */
+  readonly places?: Places
   /** Who the owner of a schedule is today. Without it everybody may ask for what they scheduled. */
   readonly findOwner?: FireSchedulesOptions['findOwner']
   /** Days that tasks are kept after their end, and the log after its last event. @default 30 */
@@ -109,6 +112,7 @@ export function createWorker(given: WorkerOptions): Worker {
     logger,
     workerId,
     clusterKey: options.clusterKey,
+    cluster: options.cluster,
   })
   const heartbeat = createHeartbeat(
     database,
@@ -210,6 +214,7 @@ export function createWorker(given: WorkerOptions): Worker {
       // At once: what passed its deadline while no worker was alive has waited long enough.
       background.run('overdue', () => endOverdue(housekeeping))
       background.every(overdueScanMs, 'overdue', () => endOverdue(housekeeping))
+      background.run('records', records.look)
       background.every(recordScanMs, 'records', records.look)
       background.every(recordWriteMs, 'observations', records.flush)
       background.every(overdueScanMs, 'tickets', () => expireTickets(housekeeping))

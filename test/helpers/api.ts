@@ -77,6 +77,7 @@ export async function startTestApi(
     clusterNames: () => ['default'],
     isSharedCluster: (name) => name === 'default',
     clusterRegistry,
+    places: { basePathOf: () => '' },
     ready: () => true,
     notReady: async () => [],
     ...options,

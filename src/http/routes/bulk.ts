@@ -7,13 +7,12 @@ import type { AcceptRequest } from '../../tasks/accept-task.ts'
 import { cancelMany, type ManyResult, retryMany } from '../../tasks/act-on-many.ts'
 import type { BatchRow } from '../../tasks/batch.sql.ts'
 import { acceptBatch, BatchRefusedError, toBatch } from '../../tasks/batch.ts'
-import { findRecord } from '../../tasks/find-record.sql.ts'
 import type { App } from '../app.ts'
 import type { Caller } from '../../identity/principal.ts'
 import { callerOf } from '../authenticate.ts'
 import { HttpProblem, inputDetail } from '../problems.ts'
 import type { Services } from '../services.ts'
-import { clusterCheck } from '../submit.ts'
+import { clusterCheck, recordsOf } from '../submit.ts'
 import { findOperation } from './operations.ts'
 
 const bulkBodyLimit = 16 * 1024 * 1024
@@ -107,14 +106,13 @@ async function checkItems(services: Services, { tenant, principal }: Caller, ite
   const errors: { pointer: string; message: string }[] = []
   const requests: AcceptRequest[] = []
   const checkCluster = clusterCheck(services, tenant)
+  const records = recordsOf(services, tenant)
   for (const [index, item] of items.entries()) {
     const below = `/items/${index}`
     try {
       const { operation, input } = findOperation(services, item, below)
       await checkCluster({ operation, input })
-      await operation.precheck?.(input, {
-        find: (cluster, ref) => findRecord(services.database, tenant, { cluster, ref }),
-      })
+      await operation.precheck?.(input, records)
       requests.push({
         operation,
         input,

@@ -3,7 +3,6 @@ import { dnsZoneReadiness } from '../../kubernetes/readiness.ts'
 import { applyObject, previewApply, waitForApplied } from '../apply-own.ts'
 import { defineOperation } from '../define-operation.ts'
 import { clusterName, objectName } from '../input-fields.ts'
-import { keyName, targetName } from '../object-target.ts'
 import { dnsZoneApiVersion, dnsZoneTarget } from './dns-zone-object.ts'
 
 const label = '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?'
@@ -28,8 +27,8 @@ export const dnsZoneCreate = defineOperation({
   input,
   class: 'short',
   cluster: ({ cluster }) => cluster,
-  uniqueKey: (zone) => keyName(dnsZoneTarget(zone)),
-  target: (zone) => targetName(dnsZoneTarget(zone)),
+  uniqueKey: dnsZoneTarget,
+  target: dnsZoneTarget,
 
   async perform(context, zone) {
     const target = dnsZoneTarget(zone)

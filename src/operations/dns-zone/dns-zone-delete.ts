@@ -2,7 +2,6 @@ import { z } from 'zod'
 import { defineOperation } from '../define-operation.ts'
 import { deletedResult, deleteObject, previewDelete, refuseDeleted } from '../delete-object.ts'
 import { clusterName, objectName } from '../input-fields.ts'
-import { keyName, targetName } from '../object-target.ts'
 import { dnsZoneTarget } from './dns-zone-object.ts'
 
 /** `DELETE /dns-zones/{namespace}/{name}`: done when the zone is gone, finalizers included. */
@@ -18,8 +17,8 @@ export const dnsZoneDelete = defineOperation({
   }),
   class: 'short',
   cluster: ({ cluster }) => cluster,
-  uniqueKey: (zone) => keyName(dnsZoneTarget(zone)),
-  target: (zone) => targetName(dnsZoneTarget(zone)),
+  uniqueKey: dnsZoneTarget,
+  target: dnsZoneTarget,
   precheck: (zone, records) => refuseDeleted(dnsZoneTarget(zone), records),
   perform: (context, zone) => deleteObject(context, dnsZoneTarget(zone)),
   finish: (_object, zone) => deletedResult(dnsZoneTarget(zone)),

@@ -13,5 +13,5 @@ export interface DnsZoneIdentity {
 export const dnsZoneTarget = ({ cluster, namespace, name, project }: DnsZoneIdentity): TargetObject => ({
   cluster,
   ref: { apiVersion: dnsZoneApiVersion, kind: 'DNSZone', namespace, name },
-  ...(project !== undefined && { basePath: { project } }),
+  basePath: { project },
 })

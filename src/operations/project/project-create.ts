@@ -3,7 +3,6 @@ import { projectReadiness } from '../../kubernetes/readiness.ts'
 import { applyObject, previewApply, waitForApplied } from '../apply-own.ts'
 import { defineOperation } from '../define-operation.ts'
 import { clusterName, objectName } from '../input-fields.ts'
-import { keyName, targetName } from '../object-target.ts'
 import { projectApiVersion, projectTarget } from './project-object.ts'
 
 const input = z.strictObject({
@@ -22,8 +21,8 @@ export const projectCreate = defineOperation({
   class: 'short',
   cluster: ({ cluster }) => cluster,
   organization: ({ organization }) => organization,
-  uniqueKey: (project) => keyName(projectTarget(project)),
-  target: (project) => targetName(projectTarget(project)),
+  uniqueKey: projectTarget,
+  target: projectTarget,
 
   async perform(context, project) {
     const target = projectTarget(project)

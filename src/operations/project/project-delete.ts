@@ -2,7 +2,6 @@ import { z } from 'zod'
 import { defineOperation } from '../define-operation.ts'
 import { deletedResult, deleteObject, previewDelete, refuseDeleted } from '../delete-object.ts'
 import { clusterName, objectName } from '../input-fields.ts'
-import { keyName, targetName } from '../object-target.ts'
 import { projectTarget } from './project-object.ts'
 
 const input = z.strictObject({
@@ -19,8 +18,8 @@ export const projectDelete = defineOperation({
   input,
   class: 'short',
   cluster: ({ cluster }) => cluster,
-  uniqueKey: (project) => keyName(projectTarget(project)),
-  target: (project) => targetName(projectTarget(project)),
+  uniqueKey: projectTarget,
+  target: projectTarget,
   precheck: (project, records) => refuseDeleted(projectTarget(project), records),
   perform: (context, project) => deleteObject(context, projectTarget(project)),
   finish: (_object, project) => deletedResult(projectTarget(project)),

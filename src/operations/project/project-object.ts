@@ -12,5 +12,5 @@ export interface ProjectIdentity {
 export const projectTarget = ({ cluster, name, organization }: ProjectIdentity): TargetObject => ({
   cluster,
   ref: { apiVersion: projectApiVersion, kind: 'Project', name },
-  ...(organization !== undefined && { basePath: { org: organization } }),
+  basePath: { org: organization },
 })

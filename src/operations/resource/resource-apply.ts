@@ -3,8 +3,7 @@ import { checkExpression, readinessRulesSchema, rulesForKind } from '../../kuber
 import { applyObject, previewApply, waitForApplied } from '../apply-own.ts'
 import { defineOperation } from '../define-operation.ts'
 import { clusterName } from '../input-fields.ts'
-import { targetName } from '../object-target.ts'
-import { asDesired, resourceTarget } from './resource-object.ts'
+import { asDesired, basePathVariables, resourceTarget } from './resource-object.ts'
 
 const object = z
   .looseObject({
@@ -23,8 +22,11 @@ const object = z
 const input = z.strictObject({
   object,
   readiness: readinessRulesSchema.optional().describe('When it counts as ready; by default what its kind needs'),
+  base_path: basePathVariables,
   cluster: clusterName,
 })
+
+const targetOf = (request: z.output<typeof input>) => resourceTarget(request, request.object)
 
 /** Any kind: server-side apply, then wait by the rules of the request. Made by `POST /tasks`. */
 export const resourceApply = defineOperation({
@@ -33,7 +35,7 @@ export const resourceApply = defineOperation({
   input,
   class: 'short',
   cluster: ({ cluster }) => cluster,
-  target: (request) => targetName(resourceTarget(request.cluster, request.object)),
+  target: targetOf,
   validate: ({ readiness }) =>
     (['ready', 'failed'] as const).flatMap((field) => {
       const expression = readiness?.[field]
@@ -42,7 +44,7 @@ export const resourceApply = defineOperation({
     }),
 
   async perform(context, request) {
-    const target = resourceTarget(request.cluster, request.object)
+    const target = targetOf(request)
     const applied = await applyObject(context, { target, desired: asDesired(request.object), mustBeOurs: false })
     const rules = request.readiness ?? rulesForKind(target.ref.apiVersion, target.ref.kind)
     return waitForApplied(context, { target, object: applied, rules })
@@ -59,7 +61,7 @@ export const resourceApply = defineOperation({
 
   dryRun: (context, request) =>
     previewApply(context, {
-      target: resourceTarget(request.cluster, request.object),
+      target: targetOf(request),
       desired: asDesired(request.object),
       mustBeOurs: false,
     }),

@@ -2,19 +2,19 @@ import { z } from 'zod'
 import { defineOperation } from '../define-operation.ts'
 import { deletedResult, deleteObject, previewDelete, refuseDeleted } from '../delete-object.ts'
 import { clusterName } from '../input-fields.ts'
-import { targetName } from '../object-target.ts'
-import { resourceTarget } from './resource-object.ts'
+import { basePathVariables, resourceTarget } from './resource-object.ts'
 
 const input = z.strictObject({
   api_version: z.string().min(1).max(317),
   kind: z.string().min(1).max(63),
   name: z.string().min(1).max(253),
   namespace: z.string().min(1).max(63).optional(),
+  base_path: basePathVariables,
   cluster: clusterName,
 })
 
-const targetOf = ({ cluster, api_version, kind, ...metadata }: z.output<typeof input>) =>
-  resourceTarget(cluster, { apiVersion: api_version, kind, metadata })
+const targetOf = ({ api_version, kind, name, namespace, ...request }: z.output<typeof input>) =>
+  resourceTarget(request, { apiVersion: api_version, kind, metadata: { name, namespace } })
 
 /** Any kind: deleted with its uid as precondition, done when it is gone. Made by `POST /tasks`. */
 export const resourceDelete = defineOperation({
@@ -23,7 +23,7 @@ export const resourceDelete = defineOperation({
   input,
   class: 'short',
   cluster: ({ cluster }) => cluster,
-  target: (request) => targetName(targetOf(request)),
+  target: targetOf,
   precheck: (request, records) => refuseDeleted(targetOf(request), records),
   perform: (context, request) => deleteObject(context, targetOf(request)),
   finish: (_object, request) => deletedResult(targetOf(request)),

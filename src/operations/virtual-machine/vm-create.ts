@@ -3,7 +3,6 @@ import { virtualMachineReadiness } from '../../kubernetes/readiness.ts'
 import { applyObject, previewApply, waitForApplied } from '../apply-own.ts'
 import { defineOperation } from '../define-operation.ts'
 import { clusterName } from '../input-fields.ts'
-import { keyName, targetName } from '../object-target.ts'
 import { type Machine, machineIdentity, machineTarget, runStrategy, toDesired } from './machine-object.ts'
 import { cpu, labels, machineResult, memory } from './machine-fields.ts'
 
@@ -27,8 +26,8 @@ export const vmCreate = defineOperation({
   input,
   class: 'short',
   cluster: ({ cluster }) => cluster,
-  uniqueKey: (machine) => keyName(machineTarget(machine)),
-  target: (machine) => targetName(machineTarget(machine)),
+  uniqueKey: machineTarget,
+  target: machineTarget,
   validate: ({ image, volume }) =>
     (image === undefined) === (volume === undefined)
       ? [{ pointer: '/image', message: 'give exactly one of image and volume' }]

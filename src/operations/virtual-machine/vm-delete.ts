@@ -2,7 +2,6 @@ import { z } from 'zod'
 import { defineOperation } from '../define-operation.ts'
 import { deletedResult, deleteObject, previewDelete, refuseDeleted } from '../delete-object.ts'
 import { clusterName } from '../input-fields.ts'
-import { keyName, targetName } from '../object-target.ts'
 import { machineIdentity, machineTarget } from './machine-object.ts'
 
 /** `DELETE /vms/{namespace}/{name}`: done when the machine is gone, its instance included. */
@@ -13,8 +12,8 @@ export const vmDelete = defineOperation({
   input: z.strictObject({ ...machineIdentity, cluster: clusterName }),
   class: 'short',
   cluster: ({ cluster }) => cluster,
-  uniqueKey: (machine) => keyName(machineTarget(machine)),
-  target: (machine) => targetName(machineTarget(machine)),
+  uniqueKey: machineTarget,
+  target: machineTarget,
   precheck: (machine, records) => refuseDeleted(machineTarget(machine), records),
   perform: (context, machine) => deleteObject(context, machineTarget(machine)),
   finish: (_object, machine) => deletedResult(machineTarget(machine)),

@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import { defineOperation } from '../define-operation.ts'
 import { clusterName } from '../input-fields.ts'
-import { targetName } from '../object-target.ts'
 import { changeMachine, previewChange } from './change-machine.ts'
 import { cpu, labels, machineResult, memory } from './machine-fields.ts'
 import { type Machine, machineIdentity, machineTarget, runStrategy } from './machine-object.ts'
@@ -23,7 +22,7 @@ export const vmModify = defineOperation({
   input,
   class: 'short',
   cluster: ({ cluster }) => cluster,
-  target: (machine) => targetName(machineTarget(machine)),
+  target: machineTarget,
   perform: (context, wanted) => changeMachine(context, machineTarget(wanted), changedBy(wanted)),
   finish: machineResult,
   dryRun: (context, wanted) => previewChange(context, machineTarget(wanted), changedBy(wanted)),

@@ -5,7 +5,7 @@ import { applyObject, waitForApplied } from '../apply-own.ts'
 import { defineOperation, type PerformContext, type Performed } from '../define-operation.ts'
 import { PermanentError } from '../errors.ts'
 import { clusterName } from '../input-fields.ts'
-import { describeObject, keyName, type TargetObject, targetName } from '../object-target.ts'
+import { describeObject, type TargetObject } from '../object-target.ts'
 import { changeMachine, findMachine, previewChange } from './change-machine.ts'
 import { machineResult } from './machine-fields.ts'
 import { machineIdentity, machineTarget, restartAnnotation, toDesired } from './machine-object.ts'
@@ -17,8 +17,8 @@ const common = {
   input,
   class: 'short' as const,
   cluster: ({ cluster }: Identity) => cluster,
-  uniqueKey: (machine: Identity) => keyName(machineTarget(machine)),
-  target: (machine: Identity) => targetName(machineTarget(machine)),
+  uniqueKey: machineTarget,
+  target: machineTarget,
   finish: machineResult,
 }
 
