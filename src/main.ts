@@ -253,7 +253,7 @@ function assemble(options: StartOptions) {
     feed: createFeed({ pool: database.pool, listener, logger }),
     gate,
     places,
-    acceptor: createTaskAcceptor({ database, queue, signals, gate, places, tracer }),
+    acceptor: createTaskAcceptor({ database, queue, signals, gate, places, tracer, featureFlags }),
     operations: createOperationRegistry([...builtInOperations, ...(options.operations ?? [])]),
   }
 }

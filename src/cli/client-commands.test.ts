@@ -212,9 +212,9 @@ describe('sluice tasks', () => {
 })
 
 describe('the other commands', () => {
-  test('operations lists them with their fields', async () => {
+  test('operations lists them with their fields, and says which are switched off', async () => {
     expect((await sluice(['operations'])).out).toMatch(
-      /^project.create {2}Creates a project.*\n +name, organization\n$/,
+      /^project.create {2}Creates a project.*\n +name, organization\ndisk.resize {5}Resizes a disk {2}\(off: feature flag disk-resize\)\n/,
     )
   })
 

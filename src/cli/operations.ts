@@ -13,8 +13,9 @@ export function addOperationsCommand(program: Command, terminal: Terminal): void
           return exitCodes.completed
         }
         const width = Math.max(0, ...operations.map(({ type }) => type.length))
-        for (const { type, summary, input_schema: schema } of operations) {
-          printLine(terminal, `${type.padEnd(width)}  ${summary ?? ''}`.trimEnd())
+        for (const { type, summary, flag, input_schema: schema } of operations) {
+          const off = flag?.enabled === false ? `  (off: feature flag ${flag.name})` : ''
+          printLine(terminal, `${type.padEnd(width)}  ${summary ?? ''}${off}`.trimEnd())
           const fields = fieldNames(schema)
           if (fields !== '') printLine(terminal, paint(terminal, 'dim', `${' '.repeat(width)}  ${fields}`))
         }

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { parsePlatformChoices, toPlatformSettings } from './platform-settings.ts'
 import { UsageError } from './usage-error.ts'
@@ -6,17 +7,20 @@ const endpoint = 'http://collector:4318'
 
 describe('where traces go', () => {
   test('nowhere, unless a collector is named', () => {
-    expect(toPlatformSettings(parsePlatformChoices({}))).toEqual({})
-    expect(toPlatformSettings(parsePlatformChoices({ OTEL_EXPORTER_OTLP_ENDPOINT: '' }))).toEqual({})
+    expect(toPlatformSettings(parsePlatformChoices({}, {}))).toEqual({})
+    expect(toPlatformSettings(parsePlatformChoices({}, { OTEL_EXPORTER_OTLP_ENDPOINT: '' }))).toEqual({})
   })
 
   test("OpenTelemetry's own variables are understood", () => {
-    const choices = parsePlatformChoices({
-      OTEL_EXPORTER_OTLP_ENDPOINT: `${endpoint}/`,
-      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20abc, x-scope=a=b',
-      OTEL_SERVICE_NAME: 'sluice-api',
-      OTEL_TRACES_SAMPLER_ARG: '0.25',
-    })
+    const choices = parsePlatformChoices(
+      {},
+      {
+        OTEL_EXPORTER_OTLP_ENDPOINT: `${endpoint}/`,
+        OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20abc, x-scope=a=b',
+        OTEL_SERVICE_NAME: 'sluice-api',
+        OTEL_TRACES_SAMPLER_ARG: '0.25',
+      },
+    )
     expect(toPlatformSettings(choices).tracer).toEqual({
       adapter: 'opentelemetry',
       endpoint: `${endpoint}/v1/traces`,
@@ -32,8 +36,18 @@ describe('where traces go', () => {
     { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_HEADERS: 'secret' },
     { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_HEADERS: 'secret=%zz' },
   ])('%o is refused without repeating a secret', (env) => {
-    const parse = () => parsePlatformChoices(env)
+    const parse = () => parsePlatformChoices({}, env)
     expect(parse).toThrow(UsageError)
     expect(parse).not.toThrow(/secret/)
+  })
+})
+
+describe('feature flags', () => {
+  test('come from the file that --flags, or SLUICE_FLAGS, names', () => {
+    const file = fileURLToPath(import.meta.url)
+    const settings = { featureFlags: { adapter: 'openfeature', file } }
+    expect(toPlatformSettings(parsePlatformChoices({ flags: file }, { SLUICE_FLAGS: '/nowhere' }))).toEqual(settings)
+    expect(toPlatformSettings(parsePlatformChoices({}, { SLUICE_FLAGS: file }))).toEqual(settings)
+    expect(() => parsePlatformChoices({ flags: '/nowhere' }, {})).toThrow(UsageError)
   })
 })

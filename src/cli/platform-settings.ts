@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { PlatformSettings } from '../platform/create-platform.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -14,20 +16,31 @@ export interface OtlpOptions {
 /** What `sluice start` was asked for, of the platform services. */
 export interface PlatformChoices {
   readonly otlp?: OtlpOptions
+  /** Absolute path of the flag file. */
+  readonly flagsFile?: string
+}
+
+/** The flags of `sluice start` that are about them, as they were typed. */
+export interface PlatformFlags {
+  readonly flags?: string
 }
 
 /** @throws UsageError at the first mistake */
-export function parsePlatformChoices(env: NodeJS.ProcessEnv): PlatformChoices {
+export function parsePlatformChoices(flags: PlatformFlags, env: NodeJS.ProcessEnv): PlatformChoices {
   const otlp = parseOtlp(env)
-  return { ...(otlp && { otlp }) }
+  const flagsFile = flags.flags ?? env['SLUICE_FLAGS']
+  if (flagsFile && !existsSync(flagsFile))
+    throw new UsageError(`--flags (SLUICE_FLAGS) names "${flagsFile}", and there is no such file.`)
+  return { ...(otlp && { otlp }), ...(flagsFile && { flagsFile: resolve(flagsFile) }) }
 }
 
 /** The adapters behind these choices. */
-export function toPlatformSettings({ otlp }: PlatformChoices): PlatformSettings {
+export function toPlatformSettings({ otlp, flagsFile }: PlatformChoices): PlatformSettings {
   return {
     ...(otlp && {
       tracer: { ...otlp, adapter: 'opentelemetry', endpoint: `${otlp.endpoint.replace(/\/+$/, '')}/v1/traces` },
     }),
+    ...(flagsFile !== undefined && { featureFlags: { adapter: 'openfeature', file: flagsFile } }),
   }
 }
 

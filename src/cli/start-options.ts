@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { delimiter, resolve } from 'node:path'
-import { parsePlatformChoices, type PlatformChoices } from './platform-settings.ts'
+import { parsePlatformChoices, type PlatformChoices, type PlatformFlags } from './platform-settings.ts'
 import { UsageError } from './usage-error.ts'
 
 export type Role = 'all' | 'api' | 'worker'
 
 /** The flags of `sluice start` as they were typed. */
-export interface StartFlags {
+export interface StartFlags extends PlatformFlags {
   readonly port?: string
   readonly host?: string
   readonly data?: string
@@ -76,7 +76,7 @@ export function parseStartOptions(flags: StartFlags, env: NodeJS.ProcessEnv): St
     ...parseMail(env['SLUICE_SMTP_URL'], env['SLUICE_MAIL_FROM']),
     ...parseTrustProxy(env['SLUICE_TRUST_PROXY']),
     ...parsePolicyFile(flags.policy ?? env['SLUICE_POLICY']),
-    ...parsePlatformChoices(env),
+    ...parsePlatformChoices(flags, env),
   }
 }
 

@@ -15,6 +15,7 @@ Variables:
   SLUICE_PORT      as --port
   SLUICE_DATA_DIR  as --data
   SLUICE_POLICY    as --policy
+  SLUICE_FLAGS     as --flags
   SLUICE_PLATFORM_TENANT  tenant whose operators may limit and pause every tenant (default: platform; embedded: default)
   SLUICE_TRUST_PROXY proxies before the API (addresses, networks): their X-Forwarded-For says where requests come from
   SLUICE_SMTP_URL  server that takes e-mail, smtp://user:password@host:587; SLUICE_MAIL_FROM says who writes
@@ -38,6 +39,7 @@ export function addStartCommand(program: Command, end: (exitCode: number) => voi
     .option('--context <name>', 'context of the kubeconfig')
     .option('--pool-max <connections>', 'size of the connection pool (default: 50; embedded PostgreSQL: 20)')
     .option('--policy <file>', 'approval policy in YAML, read again when it changes')
+    .option('--flags <file>', 'feature flags in the format of flagd, read again when it changes')
     .option('--slots <slots>', 'tasks that this worker runs at a time, 1 to 10 (default: 10)')
     .addHelpText('after', afterHelp)
     .action(async (flags: StartFlags) => end(await start(flags)))

@@ -13,6 +13,7 @@ export const problemSchema = z.object({
   trace_id: z.string().optional(),
   retryable: z.boolean(),
   errors: z.array(problemFieldSchema).optional(),
+  flag: z.string().optional().describe('The feature flag that is off'),
   task: z.string().optional().describe('Link to the task that stands in the way, on a conflict'),
 })
 

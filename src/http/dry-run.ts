@@ -4,6 +4,7 @@ import type { Operation } from '../operations/define-operation.ts'
 import { callerOf } from './authenticate.ts'
 import { explainPolicy } from './explain-policy.ts'
 import { HttpProblem } from './problems.ts'
+import { currentFlags } from './operation-flags.ts'
 import type { Services } from './services.ts'
 import { clusterCheck, recordsOf } from './submit.ts'
 
@@ -28,7 +29,9 @@ export interface DryRunRequest {
 
 /** Asks the cluster what it would make of the change (`dryRun=All`). Writes nothing. */
 export async function runDry(services: Services, { request, operation, input }: DryRunRequest) {
-  const { tenant } = callerOf(request)
+  const caller = callerOf(request)
+  const { tenant } = caller
+  const flags = await currentFlags(services, caller, operation)
   await clusterCheck(services, tenant)({ operation, input })
   await operation.precheck?.(input, recordsOf(services, tenant))
   if (!operation.dryRun) {
@@ -36,12 +39,12 @@ export async function runDry(services: Services, { request, operation, input }: 
       detail: `${operation.type} cannot say beforehand what it would do.`,
     })
   }
-  const { outcome, rule, explain } = await explainPolicy(services, { operation, input, caller: callerOf(request) })
+  const { outcome, rule, explain } = await explainPolicy(services, { operation, input, caller })
   const approval = { required: outcome === 'approval', rule, explain }
   const signal = AbortSignal.timeout(dryRunMs)
   try {
     const { diff, warnings } = await operation.dryRun(
-      { tenant, signal, cluster: (name) => services.cluster(tenant, name) },
+      { tenant, signal, flags, cluster: (name) => services.cluster(tenant, name) },
       input,
     )
     return { valid: true as const, diff, warnings: [...warnings], approval }

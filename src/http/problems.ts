@@ -15,6 +15,7 @@ export const problemKinds = {
   unauthenticated: { status: 401, title: 'Who are you?', retryable: false },
   forbidden: { status: 403, title: 'Not allowed', retryable: false },
   policy_denied: { status: 403, title: 'The policy refuses it', retryable: false },
+  flag_off: { status: 403, title: 'Behind a feature flag', retryable: false },
   cross_origin: { status: 403, title: 'Cross-origin request refused', retryable: false },
   not_found: { status: 404, title: 'Not found', retryable: false },
   method_not_allowed: { status: 405, title: 'Method not allowed', retryable: false },
@@ -55,6 +56,7 @@ export interface ProblemDetails {
   readonly detail: string
   readonly errors?: Problem['errors']
   readonly task?: string
+  readonly flag?: string
   /** Sent as `Retry-After`. */
   readonly retryAfterSeconds?: number
   readonly cause?: unknown
@@ -75,8 +77,9 @@ const problemType = (code: string): string => `https://sluice.dev/errors/${code}
 
 export function toProblem(error: unknown, traceId: string): Problem {
   if (error instanceof HttpProblem) {
-    const { detail, errors, task } = error.details
-    return build(error.code, traceId, { detail, ...(errors && { errors }), ...(task !== undefined && { task }) })
+    const { detail, errors, task, flag } = error.details
+    const more = { ...(errors && { errors }), ...(task !== undefined && { task }), ...(flag !== undefined && { flag }) }
+    return build(error.code, traceId, { detail, ...more })
   }
   if (error instanceof RefusedError) {
     return {

@@ -8,6 +8,7 @@ import type { Feed } from '../live/feed.ts'
 import type { SecretBox } from '../notifications/secret-box.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Cache } from '../platform/cache.ts'
+import type { FeatureFlags } from '../platform/feature-flags.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Tracer } from '../platform/tracer.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -37,6 +38,8 @@ export interface Services {
   readonly hub: WatchHub
   readonly logger: Logger
   readonly tracer: Tracer
+  /** Without them each flag is its default: operations behind one are off. */
+  readonly featureFlags?: FeatureFlags
   /** For what is asked for again and again and changes seldom, such as the keys of an identity provider. */
   readonly cache: Cache
   /** What a tenant calls by this name. Throws `ClusterConfigurationError` for one that nobody configured. */

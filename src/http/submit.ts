@@ -8,6 +8,7 @@ import { findRecord } from '../tasks/find-record.sql.ts'
 import { findTask } from '../tasks/find-tasks.ts'
 import { taskLinks, ticketLink, toTask } from '../tasks/task-view.ts'
 import { callerOf } from './authenticate.ts'
+import { flagOff } from './operation-flags.ts'
 import { HttpProblem } from './problems.ts'
 import type { Services } from './services.ts'
 import { noteTask } from './trace-requests.ts'
@@ -109,6 +110,8 @@ export function toAnswer(accepted: AcceptedTask, operation: string, ticketId = a
       })
     case 'denied':
       throw new HttpProblem('policy_denied', { detail: `The policy refuses it: ${accepted.reason ?? ''}` })
+    case 'flag_off':
+      throw flagOff(operation, accepted.flag ?? '')
     case 'unconfirmed':
       throw new HttpProblem('confirmation_required', {
         detail: accepted.reason ?? '',

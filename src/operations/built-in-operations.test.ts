@@ -36,6 +36,7 @@ function contextOf(fields: Partial<PerformContext> = {}): PerformContext {
     retryOf: undefined,
     tenant: 'default',
     attempt: 1,
+    flags: {},
     signal: AbortSignal.timeout(20_000),
     cluster: () => cluster,
     report: () => undefined,

@@ -3,6 +3,7 @@ import type { Cluster, KubernetesObject, ObjectRef } from '../kubernetes/cluster
 
 import type { ReadinessRules } from '../kubernetes/readiness.ts'
 import type { TargetObject } from './object-target.ts'
+import type { FlagValue } from '../platform/feature-flags.ts'
 
 /** What an operation is: everything that Sluice knows about a kind of change comes from here. */
 export interface Operation<Input = unknown> {
@@ -19,6 +20,10 @@ export interface Operation<Input = unknown> {
   readonly timeoutMs: number
   /** What becomes of an attempt that failed and may be tried again. */
   readonly retry: RetryPolicy
+  /** The feature flag that must be on for whoever asks; else the answer is 403. Pinned into the task. @default none */
+  readonly flag?: string
+  /** Further flags that `perform` goes by, each with its value where nobody sets it. Pinned into the task. @default none */
+  readonly flags?: Readonly<Record<string, FlagValue>>
   /** Two active tasks never share it: equal input joins, other input is refused with 409. */
   uniqueKey?(input: Input): string | TargetObject
   /** The cluster it works on. */
@@ -74,6 +79,8 @@ export interface OperationRoute {
 export interface DryRunContext {
   readonly tenant: string
   readonly signal: AbortSignal
+  /** The operation's flags as they were when the task was accepted, for who asked for it; in a dry run as they are now. */
+  readonly flags: Readonly<Record<string, FlagValue>>
   cluster(name: string): Cluster
 }
 

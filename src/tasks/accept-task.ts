@@ -9,11 +9,13 @@ import { type Database, isTenantId, type Transaction } from '../database/databas
 import { sourceField } from '../database/request-source.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Operation } from '../operations/define-operation.ts'
+import type { FeatureFlags } from '../platform/feature-flags.ts'
 import type { Tracer } from '../platform/tracer.ts'
 import type { NewJob, Queue, QueueName } from '../queue/queue.ts'
 import type { Gate, GatedRequest, JudgedRow } from './gate.ts'
 import { nameRequest, type Places } from './places.ts'
-import { type AcceptOutcome, type AcceptRow, acceptTasks } from './accept-tasks.sql.ts'
+import { type AcceptOutcome, type AcceptRow, acceptTasks, type RequestPayload } from './accept-tasks.sql.ts'
+import { type PinnedFlags, pinFlags } from './pin-flags.ts'
 
 export interface AcceptRequest {
   readonly operation: Operation
@@ -31,18 +33,22 @@ export interface AcceptRequest {
   readonly scheduleId?: string
   /** W3C trace context that the task's work continues. @default that of its acceptance */
   readonly traceparent?: string
+  /** What `pinFlags` found. @default none */
+  readonly flags?: PinnedFlags
   /** W3C trace context of the task that this one tries again: linked, not continued. */
   readonly follows?: string
 }
 
 export interface AcceptedTask {
-  readonly outcome: AcceptOutcome['outcome']
+  readonly outcome: AcceptOutcome['outcome'] | 'flag_off'
   /** UUID of the task: the new one, the one joined, or the one in the way. */
   readonly taskId: string
   readonly status: TaskStatus
   readonly deduplicated: boolean
   /** Why policy refused it, as a sentence. */
   readonly reason?: string
+  /** The feature flag that is off. */
+  readonly flag?: string
 }
 
 export interface TaskAcceptor {
@@ -58,6 +64,8 @@ export interface TaskAcceptorOptions {
   readonly places?: Places | undefined
   /** Judges each request by the policy. Without it everything is allowed: for tests and measurements. */
   readonly gate?: Gate
+  /** Without them each flag is its default: operations behind one are off. */
+  readonly featureFlags?: FeatureFlags
   /** Without it tasks carry no trace: for tests and measurements. */
   readonly tracer?: Tracer
   /** Requests in one transaction, at most. @default 100 */
@@ -104,11 +112,13 @@ export function createTaskAcceptor(options: TaskAcceptorOptions): TaskAcceptor {
     }
   }
 
-  const accept = (request: AcceptRequest): Promise<AcceptedTask> =>
+  const enqueue = (request: AcceptRequest): Promise<AcceptedTask> =>
     new Promise((resolve, reject) => {
       waiting.push({ request, row: toAcceptRow(request, options.places), resolve, reject })
       dispatch()
     })
+  const accept = async (request: AcceptRequest): Promise<AcceptedTask> =>
+    enqueue({ ...request, flags: await pinFlags(options.featureFlags, request) })
 
   const { tracer } = options
   if (!tracer) return { accept }
@@ -197,6 +207,9 @@ async function acceptGroup(options: TaskAcceptorOptions, group: readonly GatedRe
     .toSorted((a, b) => a.idx - b.idx)
     .map(({ idx, outcome, task_id, status, deduplicated }) => {
       const reason = judged[idx]?.reason
+      const flag = group[idx]?.request.flags?.off
+      if (outcome === 'denied' && flag !== undefined)
+        return { outcome: 'flag_off', taskId: task_id, status, deduplicated, flag }
       return { outcome, taskId: task_id, status, deduplicated, ...(reason !== undefined && { reason }) }
     })
 }
@@ -274,8 +287,15 @@ export function toAcceptRow(request: AcceptRequest, places?: Places): AcceptRow 
       schedule_id: request.scheduleId ?? null,
       ...sourceField(),
       ...(request.traceparent !== undefined && { traceparent: request.traceparent }),
+      ...toPinned(request.flags),
     },
   }
+}
+
+// Refused where policy refuses, too: after the look at the key, whose first answer stays its answer.
+function toPinned({ values, off }: PinnedFlags = { values: {} }): Pick<RequestPayload, 'flags' | 'refused'> {
+  const named = Object.keys(values).length > 0
+  return { ...(named && { flags: values }), ...(off !== undefined && { refused: 'denied' }) }
 }
 
 /** SHA-256 over the canonical form (RFC 8785), so that equal requests have equal hashes. */

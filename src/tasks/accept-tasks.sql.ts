@@ -3,6 +3,7 @@ import type { TaskOptions } from '../contract/task.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 import { queryPrepared, type Transaction } from '../database/database.ts'
 import type { RequestSource } from '../database/request-source.ts'
+import type { FlagValue } from '../platform/feature-flags.ts'
 
 /** One request as `accept_tasks` takes it (migration 0030). */
 export interface AcceptRow {
@@ -38,6 +39,8 @@ export interface RequestPayload {
   readonly source?: RequestSource
   /** W3C trace context of the request: what becomes of the task continues it. */
   readonly traceparent?: string
+  /** The operation's flags as they were when it was accepted. */
+  readonly flags?: Readonly<Record<string, FlagValue>>
   /** Where the target is, as far as anybody knows: later changes of it are judged by this. */
   readonly placement?: Placement | null
   readonly environment?: string

@@ -4,6 +4,8 @@ import { type Batch, type BatchStatus } from '../contract/batch.ts'
 import { isTerminal, taskStatuses, type TaskStatus } from '../contract/task-status.ts'
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
+import type { Operation } from '../operations/define-operation.ts'
+import type { FeatureFlags } from '../platform/feature-flags.ts'
 import type { Tracer } from '../platform/tracer.ts'
 import type { Queue } from '../queue/queue.ts'
 import { type AcceptRequest, insertJobs, isRace, toAcceptRow } from './accept-task.ts'
@@ -12,6 +14,7 @@ import { type BatchRow, failedOf, insertBatch, selectBatch, selectBatches } from
 import { pageToken, readPageToken } from './find-tasks.ts'
 import type { Gate, JudgedRow } from './gate.ts'
 import type { Places } from './places.ts'
+import { offReason, type PinnedFlags, pinFlags } from './pin-flags.ts'
 import { findRequests } from './retry-task.sql.ts'
 import { type RetryTaskOptions, toRetry } from './retry-task.ts'
 import { openSharedTickets, shareTickets } from './share-tickets.ts'
@@ -23,6 +26,7 @@ export interface AcceptBatchOptions {
   readonly signals: SignalSender
   /** The policy at the door. Without it nothing needs an approval. */
   readonly gate?: Gate | undefined
+  readonly featureFlags?: FeatureFlags
   readonly tracer?: Tracer
   /** As of `TaskAcceptorOptions`. */
   readonly places?: Places | undefined
@@ -68,10 +72,11 @@ async function acceptItems(
   traceparent?: string,
 ): Promise<BatchRow> {
   const batchId = uuidv7()
-  const shared = { batchId, ...(traceparent !== undefined && { traceparent }) }
-  const group = request.items.map((item) => ({
+  const common = { batchId, ...(traceparent !== undefined && { traceparent }) }
+  const items = await pinItems(options.featureFlags, request.items)
+  const group = items.map((item) => ({
     request: item,
-    row: toAcceptRow({ ...item, ...shared }, options.places),
+    row: toAcceptRow({ ...item, ...common }, options.places),
   }))
   for (let tries = 0; ; tries++) {
     try {
@@ -105,6 +110,27 @@ async function acceptItems(
       if (!isRace(error) || tries >= 3) throw error
     }
   }
+}
+
+async function pinItems(
+  featureFlags: FeatureFlags | undefined,
+  items: readonly AcceptRequest[],
+): Promise<AcceptRequest[]> {
+  // All items are one caller's: what an operation's flags are is asked once.
+  const pinned = new Map<Operation, PinnedFlags>()
+  for (const item of items) {
+    if (!pinned.has(item.operation)) pinned.set(item.operation, await pinFlags(featureFlags, item))
+  }
+  refuse(
+    items.flatMap(({ operation }, index) => {
+      const off = pinned.get(operation)?.off
+      return off === undefined ? [] : [{ index, message: offReason(operation.type, off) }]
+    }),
+  )
+  return items.map((item) => {
+    const flags = pinned.get(item.operation)
+    return { ...item, ...(flags && { flags }) }
+  })
 }
 
 function refuse(errors: BatchRefusedError['errors']): void {

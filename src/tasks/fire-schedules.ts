@@ -4,12 +4,14 @@ import type { SignalSender } from '../database/signals.ts'
 import type { Caller, Principal } from '../identity/principal.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
+import type { FeatureFlags } from '../platform/feature-flags.ts'
 import type { Tracer } from '../platform/tracer.ts'
 import type { Queue } from '../queue/queue.ts'
 import { insertJobs, isRace, toAcceptRow } from './accept-task.ts'
 import { type AcceptOutcome, acceptTasks } from './accept-tasks.sql.ts'
 import { appendEvent } from './append-event.sql.ts'
 import type { Gate, JudgedRow } from './gate.ts'
+import { offReason, type PinnedFlags, pinFlags } from './pin-flags.ts'
 import type { Places } from './places.ts'
 import { databaseNow, type ScheduleRow, selectDue, selectUnderWay, takeFiring, updateSchedule } from './schedule.sql.ts'
 import { nextRun } from './schedule.ts'
@@ -20,6 +22,7 @@ export interface FireSchedulesOptions {
   readonly signals: SignalSender
   readonly operations: OperationRegistry
   readonly logger: Logger
+  readonly featureFlags?: FeatureFlags
   readonly tracer?: Tracer
   /** The policy at the door, as of the firing. Without it nothing needs an approval. */
   readonly gate?: Gate | undefined
@@ -64,10 +67,11 @@ async function fireOnce(options: FireSchedulesOptions, schedule: ScheduleRow): P
   // Asked outside the transaction: it may look elsewhere.
   const owner = options.findOwner ? await options.findOwner(tenant, schedule.owner) : undefined
   const allowed = options.findOwner === undefined || owner?.permissions.has('tasks.request') === true
+  const flags = await flagsOf(options, schedule, owner?.principal)
   for (let tries = 0; ; tries++) {
     try {
       const kinds = await options.database.transaction({ role: 'sluice_api', tenant }, (tx) =>
-        fire(options, tx, { schedule, owner: owner?.principal, allowed }),
+        fire(options, tx, { schedule, owner: owner?.principal, allowed, flags }),
       )
       if (kinds === undefined) return false
       options.signals.send('events', ...kinds)
@@ -83,13 +87,25 @@ interface Firing {
   /** With the roles of today. */
   readonly owner: Principal | undefined
   readonly allowed: boolean
+  /** Undefined where this process does not know the operation. */
+  readonly flags: PinnedFlags | undefined
+}
+
+async function flagsOf(
+  { operations, featureFlags }: FireSchedulesOptions,
+  schedule: ScheduleRow,
+  owner: Principal | undefined,
+): Promise<PinnedFlags | undefined> {
+  const operation = operations.get(schedule.operation)
+  const asker = { tenant: schedule.tenant_id, actor: schedule.owner, roles: owner?.roles }
+  return operation && (await pinFlags(featureFlags, { operation, ...asker }))
 }
 
 /** Undefined when another process was first. */
 async function fire(
   options: FireSchedulesOptions,
   tx: Transaction,
-  { schedule, owner, allowed }: Firing,
+  { schedule, owner, allowed, flags }: Firing,
 ): Promise<readonly ('short' | 'long')[] | undefined> {
   const now = await databaseNow(tx)
   const due = schedule.next_run_at ?? now
@@ -97,7 +113,7 @@ async function fire(
   // Who moves the next time on has the firing: everybody else waits here for the row, and finds it moved.
   if (!(await takeFiring(tx, { scheduleId: schedule.schedule_id, due, now, next }))) return undefined
   const skip = await reasonToSkip(tx, { schedule, allowed, lateMs: now.getTime() - due.getTime() })
-  const fired = skip ?? (await startTask(options, tx, { schedule, owner }))
+  const fired = skip ?? (await startTask(options, tx, { schedule, owner, flags }))
   await conclude(tx, schedule, { ...fired, due })
   return fired.kinds
 }
@@ -114,7 +130,7 @@ const skipped = (why: string, refused = false): Fired => ({ outcome: `Skipped: $
 
 async function reasonToSkip(
   tx: Transaction,
-  { schedule, allowed, lateMs }: Omit<Firing, 'owner'> & { readonly lateMs: number },
+  { schedule, allowed, lateMs }: Omit<Firing, 'owner' | 'flags'> & { readonly lateMs: number },
 ): Promise<Fired | undefined> {
   if (!allowed)
     return skipped(`${schedule.owner}, who owns the schedule, may not ask for ${schedule.operation} any more.`, true)
@@ -128,7 +144,7 @@ async function reasonToSkip(
 async function startTask(
   options: FireSchedulesOptions,
   tx: Transaction,
-  { schedule, owner }: Omit<Firing, 'allowed'>,
+  { schedule, owner, flags }: Omit<Firing, 'allowed'>,
 ): Promise<Fired> {
   const operation = options.operations.get(schedule.operation)
   const input = operation?.input.safeParse(schedule.input)
@@ -136,9 +152,11 @@ async function startTask(
     const why = operation ? 'no longer takes its input' : 'is not offered here'
     return skipped(`the operation ${schedule.operation} ${why}.`)
   }
+  if (flags?.off !== undefined) return skipped(offReason(operation.type, flags.off), true)
   const traceparent = options.tracer?.currentTraceparent()
   const request = {
     ...(traceparent !== undefined && { traceparent }),
+    ...(flags && { flags }),
     operation,
     input: input.data,
     options: schedule.options,

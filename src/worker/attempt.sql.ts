@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Transaction } from '../database/database.ts'
+import type { FlagValue } from '../platform/feature-flags.ts'
 
 /** A started attempt, with what its operation needs. Times come from the database's clock. */
 export interface Attempt {
@@ -24,6 +25,8 @@ export interface Attempt {
   readonly traceparent: string | null
   /** The same of the decision that released it. */
   readonly approval: string | null
+  /** The operation's flags as they were when the task was accepted. */
+  readonly flags: Readonly<Record<string, FlagValue>>
 }
 
 /** A claimed job that may not start now: paused, over a limit, or its cluster is being left alone. */
@@ -33,13 +36,14 @@ export interface HeldJob {
   readonly heldMs: number
 }
 
-type Carried = Pick<Attempt, 'ageMs' | 'traceparent' | 'approval'>
-const nothingCarried: Carried = { ageMs: 0, traceparent: null, approval: null }
+type Carried = Pick<Attempt, 'ageMs' | 'traceparent' | 'approval' | 'flags'>
+const nothingCarried: Carried = { ageMs: 0, traceparent: null, approval: null, flags: {} }
 
 // By the exact time of the event, which is one partition's; the decision is looked for only where there was a ticket.
 const carried = sql`(select jsonb_build_object(
     'ageMs', extract(epoch from clock_timestamp() - t.created_at) * 1000,
     'traceparent', e.payload->>'traceparent',
+    'flags', coalesce(e.payload->'flags', '{}'),
     'approval', case when t.ticket_id is null then null else (select d.payload->>'traceparent'
       from sluice.domain_events d where d.task_id = t.task_id and d.type = 'task.approved' order by d.seq desc limit 1) end)
   from sluice.tasks t join sluice.domain_events e

@@ -213,6 +213,7 @@ async function perform(
     retryOf: attempt.retryOf ? toWireId('task', attempt.retryOf) : undefined,
     tenant: attempt.tenant,
     attempt: attempt.attempt,
+    flags: attempt.flags,
     signal,
     cluster: (name) => options.cluster(attempt.tenant, name),
     report: (progress) => {

@@ -7,6 +7,7 @@ import { deliver, dispatchNotifications, endAbandonedDeliveries } from '../notif
 import type { Mailer } from '../notifications/mailer.ts'
 import type { SecretBox } from '../notifications/secret-box.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
+import type { FeatureFlags } from '../platform/feature-flags.ts'
 import type { Logger } from '../platform/logger.ts'
 import { createIdTracer } from '../platform/propagating-tracer.ts'
 import type { Tracer } from '../platform/tracer.ts'
@@ -39,6 +40,8 @@ export interface WorkerOptions {
   readonly operations: OperationRegistry
   readonly hub: WatchHub
   readonly logger: Logger
+  /** For what schedules ask for. Without them each flag is its default. */
+  readonly featureFlags?: FeatureFlags
   /** @default ids that travel, and no span is sent */
   readonly tracer?: Tracer
   readonly workerId: string

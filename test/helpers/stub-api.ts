@@ -123,7 +123,8 @@ async function answer(
     api.passes.add(pass)
     return json(response, 200, { pass, expires_at: new Date(Date.now() + 60_000).toISOString() })
   }
-  if (route === 'GET /operations') return json(response, 200, { items: [projectCreate], next_page_token: null })
+  if (route === 'GET /operations')
+    return json(response, 200, { items: [projectCreate, diskResize], next_page_token: null })
   if (route === 'POST /tasks') return accept(api, body, principal, response)
   if (route === 'GET /tasks') return list(api.store, url, response)
   return serveTask(api, url, { request, response, method })
@@ -316,6 +317,15 @@ const projectCreate = {
   summary: 'Creates a project and waits until it is ready',
   class: 'short',
   timeout_ms: 300_000,
+  flag: null,
   route: { method: 'POST', path: '/projects' },
   input_schema: { type: 'object', required: ['name', 'organization'] },
+}
+
+/** Behind a flag that is off. */
+const diskResize = {
+  ...projectCreate,
+  type: 'disk.resize',
+  summary: 'Resizes a disk',
+  flag: { name: 'disk-resize', enabled: false },
 }

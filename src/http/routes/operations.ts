@@ -4,7 +4,9 @@ import { operationPageSchema } from '../../contract/operation.ts'
 import { acceptedSchema, type TaskOptions, taskOptionsSchema } from '../../contract/task.ts'
 import type { Operation } from '../../operations/define-operation.ts'
 import type { App } from '../app.ts'
+import { callerOf } from '../authenticate.ts'
 import { dryRunSchema, runDry } from '../dry-run.ts'
+import { withFlags } from '../operation-flags.ts'
 import { HttpProblem, inputDetail } from '../problems.ts'
 import type { Services } from '../services.ts'
 import { submit } from '../submit.ts'
@@ -23,12 +25,13 @@ export function operationRoutes(app: App, services: Services): void {
       config: { permission: 'operations.read' },
       schema: { summary: 'What can be asked for', response: { 200: operationPageSchema } },
     },
-    () => ({
-      items: services.operations.all().map((operation) => ({
+    async (request) => ({
+      items: (await withFlags(services, callerOf(request))).map(({ operation, flag }) => ({
         type: operation.type,
         summary: operation.title,
         class: operation.class,
         timeout_ms: operation.timeoutMs,
+        flag,
         route: operation.route ? { method: operation.route.method, path: `/api/v1${operation.route.path}` } : null,
         input_schema: z.toJSONSchema(operation.input, { io: 'input' }),
       })),
