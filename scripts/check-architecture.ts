@@ -35,7 +35,7 @@ interface RuleText {
   readonly message: string
 }
 
-const useCases = ['src/tasks/', 'src/worker/', 'src/approvals/', 'src/notifications/', 'src/identity/']
+const useCases = ['src/tasks/', 'src/worker/', 'src/approvals/', 'src/notifications/', 'src/identity/', 'src/audit/']
 
 const rules = {
   'one-pool': {
@@ -65,7 +65,7 @@ const rules = {
   'transactions-in-use-cases': {
     homes: [...useCases, 'src/database/', 'src/platform/'],
     message:
-      'A transaction is opened by a use case (tasks, worker, approvals, notifications, identity): take its `tx`.',
+      'A transaction is opened by a use case (tasks, worker, approvals, notifications, identity, audit): take its `tx`.',
   },
   'jobs-in-use-cases': {
     homes: ['src/tasks/', 'src/worker/', 'src/notifications/', 'src/platform/adapters/', 'src/queue/'],

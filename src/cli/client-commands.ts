@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import type { Command } from 'commander'
+import { addAuditCommand } from './audit.ts'
 import { addApprovalsCommand } from './approvals.ts'
 import { addBatchesCommand } from './batches.ts'
 import { addClustersCommand } from './clusters.ts'
@@ -28,6 +30,7 @@ export function addClientCommands(program: Command, terminal: Terminal = process
   addClustersCommand(program, terminal)
   addConsoleCommand(program, terminal)
   addTokensCommand(program, terminal)
+  addAuditCommand(program, terminal)
   addRoleBindingsCommand(program, terminal)
 }
 
@@ -62,5 +65,8 @@ function outputOf(stream: NodeJS.WriteStream): TextOutput {
       return stream.columns ?? 80
     },
     write: (text) => void stream.write(text),
+    drained: async () => {
+      if (stream.writableNeedDrain) await once(stream, 'drain')
+    },
   }
 }

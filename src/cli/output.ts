@@ -17,6 +17,8 @@ export interface TextOutput {
   /** Characters on a line of the terminal. */
   readonly columns: number
   write(text: string): void
+  /** Resolves when the reader has taken what was written: for what is longer than memory. */
+  drained?(): Promise<void>
 }
 
 /** Completed · the task or the request failed · the command line is wrong · nobody answers · Ctrl-C. */

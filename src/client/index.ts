@@ -1,6 +1,7 @@
 export { createClient } from './create-client.ts'
 export type { ClientOptions, RequestOptions, SluiceClient, SubmitOptions } from './create-client.ts'
 export type { LiveConnection, LiveSubscribeOptions, LiveSubscription } from './live-connection.ts'
+export type { VerifiedAudit, VerifyAuditOptions } from './audit-calls.ts'
 export type { WaitForTaskOptions } from './wait-for-task.ts'
 export type { WatchTaskOptions } from './watch-task.ts'
 export { isPassing, SluiceProblem, UnreachableError } from './sluice-problem.ts'

@@ -10,6 +10,7 @@ import { registerOpenApi } from './openapi.ts'
 import { HttpProblem, toProblem } from './problems.ts'
 import { accountRoutes } from './routes/account.ts'
 import { approvalRoutes } from './routes/approvals.ts'
+import { auditRoutes } from './routes/audit.ts'
 import { batchRoutes } from './routes/batches.ts'
 import { bulkRoutes } from './routes/bulk.ts'
 import { clusterRoutes } from './routes/clusters.ts'
@@ -93,6 +94,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       policyRoutes(api, services)
       notificationRoutes(api, services)
       webhookRoutes(api, services)
+      auditRoutes(api, services)
       bulkRoutes(api, services)
       batchRoutes(api, services)
       deadLetterRoutes(api, services)

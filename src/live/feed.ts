@@ -1,7 +1,8 @@
 import type { Pool } from 'pg'
+import { readLowWater } from '../database/low-water.sql.ts'
 import type { SignalListener } from '../database/signals.ts'
 import type { Logger } from '../platform/logger.ts'
-import { type LoggedEvent, readEvents, readLowWater } from './feed.sql.ts'
+import { type LoggedEvent, readEvents } from './feed.sql.ts'
 
 export interface FeedOptions {
   readonly pool: Pool

@@ -1,3 +1,4 @@
+import { noteDrops } from '../audit/seal.ts'
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import { deleteOldNotifications } from '../notifications/inbox.ts'
@@ -97,6 +98,8 @@ export async function retain(options: HousekeepingOptions): Promise<{ tasks: num
     if (deleted < retainChunk) break
   }
   const partitions: string[] = []
+  // Also what a process that died after a drop did not come to tell.
+  await noteDrops(options.database, options.workerId)
   for (;;) {
     const dropped = await options.database.transaction({ role: 'sluice_retention' }, (tx) =>
       dropSealedPartition(tx, options.retentionDays),
@@ -104,5 +107,6 @@ export async function retain(options: HousekeepingOptions): Promise<{ tasks: num
     if (dropped === null) return { tasks, partitions }
     options.logger.info('a sealed partition of the log was dropped', { partition: dropped })
     partitions.push(dropped)
+    await noteDrops(options.database, options.workerId)
   }
 }

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { sealEvents } from '../audit/seal.ts'
 import type { Database } from '../database/database.ts'
 import type { SignalListener, SignalSender } from '../database/signals.ts'
 import type { Cluster, KubernetesObject } from '../kubernetes/cluster.ts'
@@ -89,6 +90,8 @@ const overdueScanMs = 5_000
 const recordScanMs = 5_000
 const recordWriteMs = 1_000
 const tidyMs = 60_000
+/** How long an event may stand unsealed, about. */
+const sealMs = 2_000
 const heartbeatMs = 5_000
 
 /** One process's worker: takes jobs, runs operations, settles outcomes, watches for what they wait for. */
@@ -225,6 +228,7 @@ export function createWorker(given: WorkerOptions): Worker {
       background.every(scanMs, 'schedules', () => fireSchedules(options))
       background.every(scanMs, 'stopping batches', () => stopBatches(options))
       background.every(heartbeatMs, 'heartbeat', () => heartbeat.beat(running.count))
+      background.every(sealMs, 'seal', () => sealEvents({ database }))
       background.every(tidyMs, 'tidy', () => tidy(housekeeping))
     },
     stop: async (drainMs = 20_000) => {

@@ -14,6 +14,7 @@ const order = [
   'identity',
   'approvals',
   'notifications',
+  'audit',
   'tasks',
   'worker',
   'live',
