@@ -11,6 +11,7 @@ import './styles/layout.css'
 import './styles/task-list.css'
 import './styles/task-panel.css'
 import './styles/ticket-panel.css'
+import './styles/notifications.css'
 
 // The content security policy forbids the code that zod would compile its schemas to.
 z.config({ jitless: true })

@@ -4,6 +4,7 @@ export type { LiveConnection, LiveSubscribeOptions, LiveSubscription } from './l
 export type { VerifiedAudit, VerifyAuditOptions } from './audit-calls.ts'
 export type { WaitForTaskOptions } from './wait-for-task.ts'
 export type { WatchTaskOptions } from './watch-task.ts'
+export type { InboxFilter } from './inbox-calls.ts'
 export { isPassing, SluiceProblem, UnreachableError } from './sluice-problem.ts'
 export type { Backoff } from './pause.ts'
 export { fieldErrors, type FieldError } from './field-errors.ts'

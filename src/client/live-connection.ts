@@ -3,8 +3,8 @@ import { liveMessageSchema, type LiveMessage, type LiveRequest } from '../contra
 import { createReconnectingSocket, type LiveState, type ReconnectingSocketOptions } from './reconnecting-socket.ts'
 
 export interface LiveSubscribeOptions {
-  /** What to hear of: every task the caller may see, or one. */
-  readonly to: { readonly kind: 'tasks' } | { readonly kind: 'task'; readonly taskId: string }
+  /** What to hear of: every task the caller may see, one of them, or what concerns the caller (`data` is the notification). */
+  readonly to: { readonly kind: 'tasks' | 'notifications' } | { readonly kind: 'task'; readonly taskId: string }
   /** Begin after this event (`seq`); without it, from now on. */
   readonly cursor?: string | undefined
   /** Called once per event, in order; across reconnections nothing is missed or repeated. */
@@ -114,8 +114,7 @@ export function createLiveConnection({ connect, backoff, silenceMs = 45_000 }: L
 
 function subscribeRequest({ id, options: { to }, cursor }: Subscription): LiveRequest {
   if (to.kind === 'resource') return { subscribe: objectRequest(id, to) }
-  const subscribe =
-    to.kind === 'task' ? { id, kind: 'task' as const, task_id: to.taskId } : { id, kind: 'tasks' as const }
+  const subscribe = to.kind === 'task' ? { id, kind: to.kind, task_id: to.taskId } : { id, kind: to.kind }
   return cursor === undefined ? { subscribe } : { subscribe, cursor }
 }
 

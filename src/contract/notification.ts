@@ -32,6 +32,7 @@ export const notificationPageSchema = z.object({
   next_page_token: z.string().nullable(),
   unread: z.number().int().describe('Of all, not of this page'),
 })
+export type NotificationPage = z.infer<typeof notificationPageSchema>
 
 export const notificationListQuerySchema = z.strictObject({
   unread: z.stringbool().optional().describe('Only what is not read yet'),

@@ -14,11 +14,12 @@ export {
   type TicketView,
   type Verdict,
 } from './use-tickets.ts'
+export { useMuted, useNotifications, useUnread, type MutedView, type NotificationsView } from './use-notifications.ts'
 export { TicketPanel, ticketTitle, type TicketPanelProps } from './ticket-panel.tsx'
 export { useCancelTask, useTask, type CancelView, type TaskView } from './use-task.ts'
 export { useSubmit, type SubmitView } from './use-submit.ts'
 export { useSession, type SessionView } from './use-session.ts'
-export { sessionKeys, taskKeys, ticketKeys } from './query-keys.ts'
+export { inboxKeys, sessionKeys, taskKeys, ticketKeys } from './query-keys.ts'
 export { TaskPanel, type TaskPanelProps } from './task-panel.tsx'
 export { Elapsed, Moment, StatusBadge, TicketState } from './task-parts.tsx'
 export { eventText, statusText, type EventText } from './event-text.ts'

@@ -2,7 +2,7 @@ import type { QueryClient } from '@tanstack/react-query'
 import type { LiveConnection, LiveState } from '../client/index.ts'
 import type { TaskEvent } from '../contract/event.ts'
 import type { Task, TaskPage } from '../contract/task.ts'
-import { taskKeys, ticketKeys } from './query-keys.ts'
+import { inboxKeys, taskKeys, ticketKeys } from './query-keys.ts'
 import { createRefresher } from './refresher.ts'
 
 /** Keeps the query cache in step with the server while it runs. The only place where live events are applied. */
@@ -87,7 +87,7 @@ function applyEvents(live: LiveConnection, options: LiveUpdatesOptions): () => v
     refresh: () => queryClient.invalidateQueries({ queryKey: ticketKeys.all }),
   })
   const readAgain = () => {
-    for (const { all: queryKey } of [taskKeys, ticketKeys]) void queryClient.invalidateQueries({ queryKey })
+    for (const { all: queryKey } of [taskKeys, ticketKeys, inboxKeys]) void queryClient.invalidateQueries({ queryKey })
   }
   live.subscribe({
     to: { kind: 'tasks' },
@@ -104,7 +104,17 @@ function applyEvents(live: LiveConnection, options: LiveUpdatesOptions): () => v
     onReady: readAgain,
     onReset: readAgain,
   })
+  const inbox = createRefresher({
+    intervalMs: options.listIntervalMs ?? 1000,
+    // An approval that is not the last one moves no task, and is heard of here.
+    refresh: async () => {
+      await queryClient.invalidateQueries({ queryKey: inboxKeys.all })
+      tickets.request()
+    },
+  })
+  live.subscribe({ to: { kind: 'notifications' }, onEvent: inbox.request })
   return () => {
+    inbox.stop()
     lists.stop()
     details.stop()
     tickets.stop()

@@ -1,4 +1,5 @@
 import type { TicketFilter } from '../contract/approval.ts'
+import type { InboxFilter } from '../client/index.ts'
 import type { TaskFilter } from '../contract/task-list.ts'
 
 /** Where tasks live in the query cache. Whatever reads, changes or invalidates them takes its key from here. */
@@ -18,6 +19,14 @@ export const ticketKeys = {
   list: (filter: TicketFilter) => ['sluice', 'tickets', 'list', filter],
   detail: (ticketId: string) => ['sluice', 'tickets', 'detail', ticketId],
   items: (ticketId: string) => ['sluice', 'tickets', 'items', ticketId],
+} as const
+
+/** Where the caller's inbox lives. */
+export const inboxKeys = {
+  all: ['sluice', 'inbox'],
+  list: (filter: InboxFilter) => ['sluice', 'inbox', 'list', filter],
+  unread: ['sluice', 'inbox', 'unread'],
+  muted: ['sluice', 'inbox', 'muted'],
 } as const
 
 /** Who is signed in. */

@@ -2,6 +2,7 @@ import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sessionCodeSchema } from '../../src/contract/session.ts'
 import { lacksBrowser, launchBrowser } from '../helpers/browser.ts'
+import { until } from '../helpers/until.ts'
 import { makeDataDir, startDeadlineMs } from './support/program.ts'
 import { type SluiceProcess, startSluiceProcess } from './support/sluice-process.ts'
 
@@ -60,6 +61,26 @@ describe.skipIf(lacksBrowser())('two browsers: one asks, the other decides', () 
     await task.getByText('Approved by approver').waitFor()
   })
 
+  test('the requester is told of the decision and of the end, and each leads to the task', async () => {
+    await requester.getByRole('link', { name: /^Notifications 2 unread$/ }).click()
+    await requester.getByRole('link', { name: /project.create of agreed was approved by approver/ }).waitFor()
+    await requester.getByRole('link', { name: /project.create of agreed is COMPLETED/ }).click()
+    await requester.getByRole('article', { name: 'project.create agreed' }).waitFor()
+    await requester.getByRole('link', { name: /^Notifications 1 unread$/ }).click()
+    await requester.getByRole('button', { name: 'Mark all as read' }).click()
+    await requester.getByRole('link', { name: /^Notifications$/ }).waitFor()
+    await requester.getByRole('link', { name: 'Unread', exact: true }).click()
+    await requester.getByText('Nothing unread').waitFor()
+
+    await requester.getByText('What to tell me').click()
+    await requester.getByLabel('The end of my tasks').click()
+    await requester.getByRole('link', { name: 'Tasks', exact: true }).click()
+    await until(async () => {
+      const { body } = await sluice.as('requester').send('GET', '/notifications/preferences')
+      return JSON.stringify(body) === '{"muted":["task_ended"]}'
+    })
+  })
+
   test('the requester finds no button to approve, and may withdraw', async () => {
     await ask('taken-back')
     await requester.getByRole('link', { name: 'Open the approval' }).click()
@@ -79,8 +100,9 @@ describe.skipIf(lacksBrowser())('two browsers: one asks, the other decides', () 
     const ticket = approver.getByRole('article', { name: 'Approval of project.create refused' })
     await approver.setViewportSize({ width: 390, height: 844 })
     const fits = 'document.documentElement.scrollWidth <= window.innerWidth'
-    expect(await approver.evaluate(fits)).toBe(true)
+    const narrow = await approver.evaluate(fits)
     await approver.setViewportSize({ width: 1280, height: 860 })
+    expect(narrow).toBe(true)
     await ticket.getByLabel('Comment').fill('not this quarter')
     await ticket.getByRole('button', { name: 'Reject' }).click()
     await ticket.getByText('Rejected by approver').waitFor()

@@ -9,6 +9,8 @@ export interface Address {
   readonly task: string | null
   readonly inbox: InboxName
   readonly ticket: string | null
+  /** Only unread notifications. */
+  readonly unread: boolean
 }
 
 const pages = ['tasks', 'approvals', 'notifications'] as const
@@ -25,6 +27,7 @@ export function readAddress(query: string): Address {
     task: params.get('task'),
     inbox: isInboxName(inbox) ? inbox : defaultInbox,
     ticket: params.get('ticket'),
+    unread: params.has('unread'),
   }
 }
 
@@ -42,6 +45,7 @@ export function hrefOf(address: Address): string {
   if (address.task !== null) params.set('task', address.task)
   if (address.inbox !== defaultInbox) params.set('inbox', address.inbox)
   if (address.ticket !== null) params.set('ticket', address.ticket)
+  if (address.unread) params.set('unread', '')
   return params.size === 0 ? '/' : `/?${params}`
 }
 

@@ -5,6 +5,7 @@ import { useAddress } from './address.ts'
 import { Approvals } from './approvals.tsx'
 import { Mark } from './mark.tsx'
 import { Header } from './header.tsx'
+import { Notifications } from './notifications.tsx'
 import { SignedOut } from './signed-out.tsx'
 import type { SignIn } from './sign-in-code.ts'
 import { Workspace } from './workspace.tsx'
@@ -57,11 +58,9 @@ function Pages({ session }: { readonly session: SessionView }) {
   return (
     <>
       <Header session={session} address={address} go={go} />
-      {address.page === 'approvals' ? (
-        <Approvals address={address} go={go} principal={session.me?.principal ?? ''} />
-      ) : (
-        <Workspace address={address} go={go} />
-      )}
+      {address.page === 'tasks' && <Workspace address={address} go={go} />}
+      {address.page === 'approvals' && <Approvals address={address} go={go} principal={session.me?.principal ?? ''} />}
+      {address.page === 'notifications' && <Notifications address={address} go={go} />}
     </>
   )
 }

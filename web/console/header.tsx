@@ -1,5 +1,5 @@
 import type { LiveState } from '../../src/client/index.ts'
-import { useLiveState, useTickets, type SessionView } from '../../src/react/index.ts'
+import { useLiveState, useTickets, useUnread, type SessionView } from '../../src/react/index.ts'
 import { frontOf, linkTo, type Address, type PageName, type useAddress } from './address.ts'
 import { Mark } from './mark.tsx'
 import { inboxes } from './views.ts'
@@ -31,6 +31,11 @@ export function Header({ session, address, go }: HeaderProps) {
         )}
       </nav>
       <LiveIndicator />
+      {session.me?.permissions.includes('notifications.read') === true && (
+        <a className="bell" {...link('notifications')}>
+          <Bell />
+        </a>
+      )}
       <div className="account">
         <span className="account-name">
           {session.me?.principal}
@@ -53,6 +58,24 @@ function ToDecide() {
       {paging.hasOlder && '+'}
       <span className="visually-hidden"> to decide</span>
     </span>
+  )
+}
+
+function Bell() {
+  const unread = useUnread()
+  return (
+    <>
+      <span className="visually-hidden">Notifications</span>
+      <svg viewBox="0 0 20 20" aria-hidden="true">
+        <path d="M10 2.5a4.5 4.5 0 0 0-4.5 4.5c0 4.5-2 5.5-2 6.5h13c0-1-2-2-2-6.5A4.5 4.5 0 0 0 10 2.5ZM8 16a2 2 0 0 0 4 0" />
+      </svg>
+      {unread > 0 && (
+        <span className="count">
+          {unread > 99 ? '99+' : unread}
+          <span className="visually-hidden"> unread</span>
+        </span>
+      )}
+    </>
   )
 }
 
