@@ -92,18 +92,30 @@ async function relatedObjects(
 }
 
 function podFindings(pod: KubernetesObject): string[] {
-  const notReady = conditionsOf(pod).some(({ type, status }) => type === 'Ready' && status !== 'True')
-  const failures = podFailures(pod).map(({ reason, message }) => `${describeRef(refOf(pod))}: ${reason} (${message})`)
-  if (failures.length > 0 || !notReady) return failures
-  const terminated = lastTermination(pod)
-  return terminated ? [`${describeRef(refOf(pod))}: ${terminated}`] : []
+  const what = describeRef(refOf(pod))
+  const failures = podFailures(pod).map(({ reason, message }) => `${what}: ${reason} (${message})`)
+  if (failures.length > 0) return failures
+  const status = isRecord(pod['status']) ? pod['status'] : {}
+  const { phase, reason, message } = status
+  // Evicted, for instance: no container says so.
+  if (phase === 'Failed' && typeof reason === 'string') {
+    return [`${what}: ${reason}${typeof message === 'string' ? ` (${message})` : ''}`]
+  }
+  const notReady = conditionsOf(pod).some(({ type, status: ready }) => type === 'Ready' && ready !== 'True')
+  const ended = notReady ? endedContainer(status) : undefined
+  return ended === undefined ? [] : [`${what}: ${ended}`]
 }
 
-function lastTermination(pod: KubernetesObject): string | undefined {
-  const status = isRecord(pod['status']) ? pod['status'] : {}
-  const containers = Array.isArray(status['containerStatuses']) ? status['containerStatuses'].filter(isRecord) : []
-  for (const { lastState, name } of containers) {
-    const terminated = isRecord(lastState) && isRecord(lastState['terminated']) ? lastState['terminated'] : undefined
+/** A container that failed, now or before it was started again. */
+function endedContainer(status: Readonly<Record<string, unknown>>): string | undefined {
+  const containers = ['initContainerStatuses', 'containerStatuses'].flatMap((field) => {
+    const list = status[field]
+    return Array.isArray(list) ? list.filter(isRecord) : []
+  })
+  for (const { state, lastState, name } of containers) {
+    const terminated = [state, lastState]
+      .map((each) => (isRecord(each) && isRecord(each['terminated']) ? each['terminated'] : undefined))
+      .find((each) => each !== undefined && each['exitCode'] !== 0)
     if (terminated)
       return `container ${String(name)} ended (${String(terminated['reason'])}, exit code ${String(terminated['exitCode'])})`
   }

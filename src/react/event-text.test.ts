@@ -17,6 +17,7 @@ describe('an event in words', () => {
       'Provisioning',
     ],
     ['task.waiting', { waiting_for: null }, 'Waiting', null],
+    ['task.progress', { reason: 'Provisioning' }, 'Still waiting', 'Provisioning'],
     ['task.progress', { progress: { done: 2, total: 5, message: 'cloning' } }, 'Progress', '2 of 5: cloning'],
     ['task.failed', { error: { detail: 'Taken.' }, dead_lettered: true }, 'Failed: attempts used up', 'Taken.'],
     ['task.teleported', {}, 'teleported', null],

@@ -24,7 +24,7 @@ const titles = {
   'task.expired': () => 'Expired: not decided in time',
   'task.started': (data) => (isNumber(data['attempt']) ? `Attempt ${data['attempt']} started` : 'Started'),
   'task.waiting': (data) => `Waiting${waitingFor(data)}`,
-  'task.progress': () => 'Progress',
+  'task.progress': (data) => (isText(data['reason']) ? 'Still waiting' : 'Progress'),
   'task.retrying': () => 'The attempt failed; another one follows',
   'task.cancel_requested': (_data, actor) => `${actor} asked to cancel it`,
   'task.completed': () => 'Completed',
@@ -51,6 +51,7 @@ function detailOf(data: Data): string | null {
   if (isText(detail)) return detail
   const { reason } = fieldsOf(data['waiting_for']) ?? {}
   if (isText(reason)) return reason
+  if (isText(data['reason'])) return data['reason']
   return isText(data['comment']) ? data['comment'] : null
 }
 

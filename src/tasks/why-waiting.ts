@@ -35,7 +35,8 @@ const sentences = {
   WAITING: (row) => {
     if (row.cancel_requested_by !== null) return `Cancelling, as ${row.cancel_requested_by} asked.`
     const { kind, name, reason } = row.waiting_for ?? { kind: 'the object', name: '', reason: null }
-    return `Waiting for ${kind} ${name} to be ready${reason ? ` (${reason})` : ''}, until ${row.deadline_at?.toISOString() ?? 'its deadline'}.`
+    const sentence = `Waiting for ${kind} ${name} to be ready, until ${row.deadline_at?.toISOString() ?? 'its deadline'}.`
+    return reason ? `${sentence} ${/[.!?…]$/.test(reason) ? reason : `${reason}.`}` : sentence
   },
   RETRYING: (row, explanation) => {
     if (explanation?.reason) return heldBack(row, explanation)

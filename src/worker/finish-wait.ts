@@ -33,7 +33,7 @@ export interface FinishWaitOptions {
   /** Looks for a cluster that this process does not know yet. Without it nobody adds one. */
   expectCluster?(tenant: string, name: string): Promise<void>
   /** Explains why the object is not ready (its Pods, its warning events); best effort. */
-  diagnose(wait: FinishingWait, object: KubernetesObject, signal: AbortSignal): Promise<string | undefined>
+  diagnose(wait: OpenWait, object: KubernetesObject, signal: AbortSignal): Promise<string | undefined>
 }
 
 /** What a finish job found: the end of the task, or that it must go on waiting. */
@@ -118,8 +118,9 @@ async function look(options: FinishWaitOptions, wait: FinishingWait, job: Claime
     }
     // The deadline is the deadline, also while the cluster is away.
     if (!overdue) throw error
-    const state = `its cluster could not be read (${error instanceof Error ? error.message : String(error)})`
-    return { wait, job, end: { type: 'task.timed_out', error: timedOutProblem(wait, state) } }
+    const away = `its cluster could not be read (${error instanceof Error ? error.message : String(error)})`
+    const state = wait.lastReason === null ? away : `${away}; before that ${wait.lastReason}`
+    return { wait, job, end: { type: 'task.timed_out', error: timedOutProblem(wait, state, '') } }
   }
   const readiness = evaluate(wait, object)
   const base = { wait, job, ...recordOf(wait, object, readiness) }
@@ -129,16 +130,16 @@ async function look(options: FinishWaitOptions, wait: FinishingWait, job: Claime
     case 'failed':
     case 'gone':
     case 'replaced': {
-      const why = object ? await explain(options, { wait, object, signal }) : ''
+      const why = object ? await explain(options, wait, object) : ''
       const { code, message } = failureOf(wait, readiness)
       const error = taskProblem({ code, detail: `${message}${why}`, retryable: false })
       return { ...base, end: { type: 'task.failed', error } }
     }
     case 'pending': {
       if (!overdue) return { ...base, end: { type: 'task.waiting', reason: readiness.reason } }
-      const why = object ? await explain(options, { wait, object, signal }) : ''
-      const last = `${readiness.reason}${readiness.message ? `: ${readiness.message}` : ''}${why}`
-      return { ...base, end: { type: 'task.timed_out', error: timedOutProblem(wait, last) } }
+      const why = object ? await explain(options, wait, object) : ''
+      const last = `${readiness.reason}${readiness.message ? `: ${readiness.message}` : ''}`
+      return { ...base, end: { type: 'task.timed_out', error: timedOutProblem(wait, last, why) } }
     }
   }
 }
@@ -183,10 +184,10 @@ function failureOf(
   }
 }
 
-async function explain(
-  options: FinishWaitOptions,
-  { wait, object, signal }: { wait: FinishingWait; object: KubernetesObject; signal: AbortSignal },
-): Promise<string> {
+const explainMs = 4_000
+
+async function explain(options: FinishWaitOptions, wait: OpenWait, object: KubernetesObject): Promise<string> {
+  const signal = AbortSignal.timeout(explainMs)
   const diagnosis = await options.diagnose(wait, object, signal).catch(() => undefined)
   return diagnosis ? ` ${diagnosis}` : ''
 }
@@ -302,8 +303,8 @@ function goesOn({ cluster, kind, namespace, name }: FinishingWait, reason: strin
   return { waiting_for: { cluster, kind, namespace, name, reason } }
 }
 
-function timedOutProblem(wait: FinishingWait, last: string) {
-  const detail = `${wait.kind} ${wait.name} was not ready at the deadline (last: ${last}). What was asked of the cluster goes on there.`
+function timedOutProblem(wait: FinishingWait, last: string, why: string) {
+  const detail = `${wait.kind} ${wait.name} was not ready at the deadline (last: ${last}).${why} What was asked of the cluster goes on there.`
   return taskProblem({ code: 'timed_out', detail, retryable: false })
 }
 

@@ -15,6 +15,7 @@ import { parseTraceparent } from '../platform/traceparent.ts'
 import type { Queue } from '../queue/queue.ts'
 import { pinOf } from './finish-wait.ts'
 import { finishJobAttempts } from './settle.ts'
+import type { WaitReasons } from './wait-reasons.ts'
 import { listOpenWaits, type OpenWait } from './waits.sql.ts'
 
 export interface WaitWatcherOptions {
@@ -24,6 +25,7 @@ export interface WaitWatcherOptions {
   readonly hub: WatchHub
   readonly logger: Logger
   clusterKey(tenant: string, name: string): string
+  readonly reasons: WaitReasons
   /** Milliseconds between full scans of the open waits. @default 5_000 */
   readonly scanMs?: number
 }
@@ -46,6 +48,7 @@ const twinNamespace = '3f0a4f9e-5b0c-4d57-9f0e-0a6a1d3c7b52'
 const twinJobId = (eventId: string): string => uuidv5(eventId, twinNamespace)
 
 interface Watched {
+  readonly wait: OpenWait
   readonly tracker: ReadinessTracker
   unsubscribe(): void
   recheck?: NodeJS.Timeout
@@ -83,6 +86,7 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
     const entry = watched.get(eventId)
     if (!entry) return
     watched.delete(eventId)
+    options.reasons.forget(eventId)
     clearTimeout(entry.recheck)
     entry.unsubscribe()
   }
@@ -94,9 +98,11 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
     const readiness = evaluate(entry.tracker)
     if (readiness.state !== 'pending') {
       entry.decided = true
+      options.reasons.forget(eventId)
       bringForward([eventId])
       return
     }
+    options.reasons.pending(entry.wait, readiness.reason, readiness.message)
     // A declared failure counts only after its grace: nothing may happen to the object meanwhile.
     if (readiness.recheckAt === undefined) return
     const recheck = () => judge(eventId, (tracker) => tracker.recheck(Date.now()))
@@ -106,7 +112,8 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
   const watch = (wait: OpenWait): void => {
     const { apiVersion, kind, name, namespace, basePath } = wait
     // Before subscribing: what the cache knows may come at once.
-    const entry: Watched = { tracker: createReadinessTracker(wait.rules, pinOf(wait)), unsubscribe: () => undefined }
+    const tracker = createReadinessTracker(wait.rules, pinOf(wait))
+    const entry: Watched = { wait, tracker, unsubscribe: () => undefined }
     watched.set(wait.eventId, entry)
     const subscription = options.hub.subscribe(
       {

@@ -43,6 +43,8 @@ export interface FinishingWait extends OpenWait {
   readonly operation: string
   readonly input: unknown
   readonly cancelRequestedBy: string | null
+  /** What it waited for when that was told last. */
+  readonly lastReason: string | null
   /** Milliseconds left until the deadline; zero or less when it has passed. */
   readonly remainingMs: number
   /** Milliseconds since it was parked, by the database's clock. */
@@ -52,7 +54,7 @@ export interface FinishingWait extends OpenWait {
 /** The waits that these finish jobs are about. One that is missing was finished, or parked again, by another job. */
 export async function findWaits(tx: Transaction, eventIds: readonly string[]): Promise<FinishingWait[]> {
   const { rows } = await sql<FinishingWait>`
-    select ${columns}, t.operation, e.payload->'input' as input, t.cancel_requested_by as "cancelRequestedBy",
+    select ${columns}, t.operation, e.payload->'input' as input, t.cancel_requested_by as "cancelRequestedBy", t.waiting_for->>'reason' as "lastReason",
       (extract(epoch from w.deadline_at - clock_timestamp()) * 1000)::float8 as "remainingMs",
       (extract(epoch from clock_timestamp() - w.created_at) * 1000)::float8 as "ageMs"
     from sluice.waits w

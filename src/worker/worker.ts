@@ -29,8 +29,9 @@ import { createRecordWatcher } from './record-watcher.ts'
 import { createRunningAttempts } from './running-attempts.ts'
 import { runTasks, type RunTaskOptions } from './run-task.ts'
 import { createSettler } from './settle.ts'
+import { createWaitReasons } from './wait-reasons.ts'
 import { createWaitWatcher, type WaitWatcher } from './wait-watcher.ts'
-import type { FinishingWait } from './waits.sql.ts'
+import type { OpenWait } from './waits.sql.ts'
 import { wakeHeld } from './wake-held.ts'
 
 export interface WorkerOptions {
@@ -74,7 +75,10 @@ export interface WorkerOptions {
   readonly role?: 'all' | 'worker'
   /** The process's wall clock, reported against the database's; no deadline depends on it. @default Date.now */
   readonly wallClock?: () => number
-  diagnose(wait: FinishingWait, object: KubernetesObject, signal: AbortSignal): Promise<string | undefined>
+  /** Milliseconds that a wait may take before its task says why. @default 15_000 */
+  readonly explainAfterMs?: number
+  /** Explains why an object is not ready; best effort. */
+  diagnose(wait: OpenWait, object: KubernetesObject, signal: AbortSignal): Promise<string | undefined>
 }
 
 export interface Worker {
@@ -103,7 +107,9 @@ export function createWorker(given: WorkerOptions): Worker {
   const running = createRunningAttempts()
   const settler = createSettler({ database, queue, signals, workerId })
   const progress = createProgressWriter({ database, signals, logger, workerId })
+  const reasons = createWaitReasons(options)
   const watcher = createWaitWatcher({
+    reasons,
     database,
     queue,
     signals,
@@ -224,6 +230,7 @@ export function createWorker(given: WorkerOptions): Worker {
       background.every(recordScanMs, 'records', records.look)
       background.every(recordWriteMs, 'observations', records.flush)
       background.every(overdueScanMs, 'tickets', () => expireTickets(housekeeping))
+      background.every(scanMs, 'wait reasons', reasons.tell)
       background.every(scanMs, 'wake held', lookForHeld)
       background.every(scanMs, 'schedules', () => fireSchedules(options))
       background.every(scanMs, 'stopping batches', () => stopBatches(options))

@@ -87,9 +87,12 @@ export function nameOf(object: KubernetesObject): ObjectName {
 
 export type Behaviour = 'normal' | 'stalls' | 'fails' | 'slow'
 
+/** Before the name of a machine, in that of the Pod that runs it. */
+export const launcherPrefix = 'virt-launcher-'
+
 /** What an object's name asks for: `stalls-…`, `fails-…`, `slow-…`. */
 export function behaviourOf(object: KubernetesObject): Behaviour {
-  const { name } = object.metadata
+  const name = object.metadata.name.replace(launcherPrefix, '')
   if (name.startsWith('stalls-')) return 'stalls'
   if (name.startsWith('fails-')) return 'fails'
   return name.startsWith('slow-') ? 'slow' : 'normal'

@@ -5,6 +5,7 @@ import { isTerminating, ownersOf, type KubernetesObject, type StatusCondition } 
 import {
   behaviourOf,
   faultOf,
+  launcherPrefix,
   nameOf,
   withConditions,
   writeStatus,
@@ -26,7 +27,9 @@ export const podController: Controller = {
     if (['Succeeded', 'Failed'].includes(stringAt(pod, 'status', 'phase') ?? '')) return undefined
     const mode = faultOf(pod, 'pods', context)?.mode
     const behaviour = behaviourOf(pod)
-    if (behaviour === 'stalls' || mode === 'stall') return leaveUnscheduled(pod, context)
+    const obstacle = obstacleOf(pod)
+    if (behaviour === 'stalls' || mode === 'stall' || obstacle !== undefined)
+      return leaveUnscheduled(pod, obstacle ?? '1 Insufficient cpu', context)
     if (stringAt(pod, 'spec', 'nodeName') === undefined) return place(pod, context)
     const failing = behaviour === 'fails' || mode === 'fail'
     const delay = behaviour === 'slow' ? context.options.slowMs : context.options.podReadyAfterMs
@@ -64,8 +67,14 @@ function place(pod: KubernetesObject, context: ControllerContext): undefined {
   return undefined
 }
 
-function leaveUnscheduled(pod: KubernetesObject, context: ControllerContext): undefined {
-  const message = '0/1 nodes are available: 1 Insufficient cpu.'
+/** Why no node takes the Pod of a machine, where the machine's name says so. */
+function obstacleOf({ metadata: { name } }: KubernetesObject): string | undefined {
+  if (name.startsWith(`${launcherPrefix}fails-scheduling-`)) return '1 Insufficient memory'
+  return name.startsWith(`${launcherPrefix}fails-pvc-`) ? 'persistentvolumeclaim not found' : undefined
+}
+
+function leaveUnscheduled(pod: KubernetesObject, obstacle: string, context: ControllerContext): undefined {
+  const message = `0/1 nodes are available: ${obstacle}.`
   const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message } as const
   const conditions = withConditions(pod, [condition], { now: context.clock.now(), observedGeneration: false })
   const status: JsonObject = { ...objectAt(pod, 'status'), phase: 'Pending', conditions }

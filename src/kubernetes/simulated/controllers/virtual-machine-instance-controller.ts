@@ -1,7 +1,17 @@
-import { equalJson, isObject, type JsonObject } from '../json.ts'
+import { equalJson, isObject, listAt, stringAt, type JsonObject } from '../json.ts'
 import { virtualMachineInstanceKind, virtualMachineKind } from '../kinds/virtual-machine.ts'
+import { podKind } from '../kinds/workloads.ts'
 import { isTerminating, namespaceOf, type KubernetesObject, type StatusCondition } from '../kubernetes-object.ts'
-import { behaviourOf, faultOf, nameOf, withConditions, type Controller, type ControllerContext } from './controller.ts'
+import {
+  behaviourOf,
+  faultOf,
+  launcherPrefix,
+  nameOf,
+  withConditions,
+  type Controller,
+  type ControllerContext,
+} from './controller.ts'
+import { controlledBy, ownedBy } from './owned-objects.ts'
 import { isReady } from './replica-set-controller.ts'
 
 const manager = 'virt-handler'
@@ -13,6 +23,7 @@ export const virtualMachineInstanceController: Controller = {
   plural: virtualMachineInstanceKind.plural,
   reconcile(instance, context) {
     if (isTerminating(instance)) return undefined
+    if (ownedBy(instance, podKind, context).length === 0) createLauncher(instance, context)
     const fault = faultOf(instance, virtualMachineKind.plural, context) ?? machineFault(instance, context)
     const behaviour = behaviourOf(instance)
     const delay = behaviour === 'slow' ? context.options.slowMs : context.options.virtualMachineStartAfterMs
@@ -33,6 +44,29 @@ export const virtualMachineInstanceController: Controller = {
     write(instance, { phase: 'Running', ready: true }, context)
     return undefined
   },
+}
+
+/** The Pod that the instance runs in; its name decides what becomes of it, as the machine's does. */
+function createLauncher(instance: KubernetesObject, context: ControllerContext): void {
+  const disks = listAt(instance, 'spec', 'volumes').flatMap((volume) => {
+    const image = stringAt(volume, 'containerDisk', 'image')
+    return image === undefined ? [] : [{ name: `volume${stringAt(volume, 'name') ?? ''}`, image }]
+  })
+  const { name } = instance.metadata
+  const pod: KubernetesObject = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name: '',
+      generateName: `${launcherPrefix}${name}-`,
+      labels: { 'kubevirt.io': 'virt-launcher', 'vm.kubevirt.io/name': name },
+      ownerReferences: [controlledBy(instance)],
+    },
+    spec: { containers: [...disks, { name: 'compute', image: 'simulated/virt-launcher' }] },
+  }
+  const created = context.writer.create(podKind, namespaceOf(instance), pod, { manager: 'virt-controller' })
+  const message = `Created virtual machine pod ${created.metadata.name}`
+  context.recordEvent(instance, { type: 'Normal', reason: 'SuccessfulCreate', message, component: 'virt-controller' })
 }
 
 /** A fault that names the machine by its kind concerns its instance. */
