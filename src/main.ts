@@ -29,6 +29,7 @@ import { createClusterRegistry } from './tasks/cluster-registry.ts'
 import { createGate } from './tasks/gate.ts'
 import { createPlaces } from './tasks/places.ts'
 import { createTicketUpkeep } from './tasks/reevaluate-tickets.ts'
+import { createPresence } from './worker/heartbeat.ts'
 import { createWorker } from './worker/worker.ts'
 
 export interface StartOptions {
@@ -112,6 +113,11 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
           ...(options.requestLimits && { requestLimits: options.requestLimits }),
           ...(options.trustProxy && { trustProxy: options.trustProxy }),
         })
+  const workerId = `${hostname()}/${process.pid}/${randomBytes(3).toString('hex')}`
+  const presence =
+    role === 'api'
+      ? createPresence(database, logger, { workerId, version: productVersion, host: hostname(), pid: process.pid })
+      : undefined
   const worker =
     role === 'api'
       ? undefined
@@ -119,7 +125,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
           ...parts,
           role: role === 'all' ? 'all' : 'worker',
           version: productVersion,
-          workerId: `${hostname()}/${process.pid}/${randomBytes(3).toString('hex')}`,
+          workerId,
           cluster,
           findOwner: identity.find,
           clusterKey: clusters.keyFor,
@@ -136,6 +142,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     await feed.stop()
     await app?.close()
     await worker?.stop()
+    await presence?.stop()
     parts.mailer?.stop()
     await upkeep.stop()
     await parts.policies.stop()
@@ -165,6 +172,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
       upkeep.start()
     }
     await worker?.start()
+    await presence?.start()
     phase = 'ready'
     let stopped: Promise<void> | undefined
     return { url, stop: () => (stopped ??= stop()) }

@@ -3,6 +3,7 @@ import { productVersion } from '../platform/product-version.ts'
 import { addAdminCommand } from './admin.ts'
 import { addClientCommands, processTerminal } from './client-commands.ts'
 import { describeFailure, describeStack } from './describe-failure.ts'
+import { addDoctorCommand } from './doctor.ts'
 import { addMigrateCommand } from './migrate.ts'
 import { addSimulateCommand } from './simulate.ts'
 import { addStartCommand } from './start.ts'
@@ -29,6 +30,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
   addAdminCommand(program, terminal)
   addClientCommands(program, terminal)
   addSimulateCommand(program, terminal)
+  addDoctorCommand(program, terminal)
   try {
     await program.parseAsync(args, { from: 'user' })
     return exitCode

@@ -113,20 +113,23 @@ function addLimitCommand(queues: Command, terminal: Terminal): void {
 }
 
 function addWorkersCommand(program: Command, terminal: Terminal): void {
-  addConnectionOptions(program.command('workers').description('the processes that take jobs')).action(
-    (options: ConnectionOptions) =>
-      runCommand(terminal, options, async (signal) => {
-        const workers = await (await connect(options, terminal.env)).workers({ signal })
-        if (options.json === true) printJson(terminal, { items: workers })
-        else if (workers.length === 0) printLine(terminal, 'No worker is alive: queued tasks wait until one is.')
-        else
-          for (const { worker_id, role, version, running, slots, alive, heartbeat_at } of workers)
-            printLine(
-              terminal,
-              `${worker_id}  ${role}  ${version}  ${running}/${slots}  ${alive ? 'alive' : 'LOST'}  ${heartbeat_at}`,
-            )
-        return exitCodes.completed
-      }),
+  addConnectionOptions(
+    program.command('workers').description('the processes that are up, and those that were lost'),
+  ).action((options: ConnectionOptions) =>
+    runCommand(terminal, options, async (signal) => {
+      const workers = await (await connect(options, terminal.env)).workers({ signal })
+      if (options.json === true) printJson(terminal, { items: workers })
+      else {
+        if (!workers.some(({ role, alive }) => alive && role !== 'api'))
+          printLine(terminal, 'No worker is alive: queued tasks wait until one is.')
+        for (const { worker_id, role, version, running, slots, alive, heartbeat_at } of workers)
+          printLine(
+            terminal,
+            `${worker_id}  ${role}  ${version}  ${running}/${slots}  ${alive ? 'alive' : 'LOST'}  ${heartbeat_at}`,
+          )
+      }
+      return exitCodes.completed
+    }),
   )
 }
 

@@ -56,7 +56,7 @@ export const limitRequestSchema = z
   .refine((limit) => limit.max_running !== null || limit.per_minute !== null, 'needs max_running or per_minute')
 export type LimitRequest = z.input<typeof limitRequestSchema>
 
-/** A process that takes jobs. */
+/** A process that is up, or was within the last hour; one that serves the API only has no slots. */
 export const workerSchema = z.object({
   worker_id: z.string().describe('New at each start of the process'),
   role: z.enum(['all', 'api', 'worker']),

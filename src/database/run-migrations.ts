@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { Client } from 'pg'
+import { Client, type Pool } from 'pg'
+import { readCatalogueIfRecorded, recordMigrated, recordUpgraded } from './catalogue.ts'
 
 // The same folder from src/ and from dist/: the SQL files are shipped where they are written.
 const folder = fileURLToPath(new URL('../../src/database/migrations/', import.meta.url))
@@ -14,7 +15,7 @@ class MigrationError extends Error {
   readonly code = 'migration_refused'
 }
 
-export interface Migration {
+interface Migration {
   readonly name: string
   readonly sql: string
   readonly checksum: string
@@ -48,10 +49,31 @@ export async function runMigrations(url: string, then: (client: Client) => Promi
     await client.query('select pg_advisory_lock(hashtextextended($1, 0))', [lockKey])
     await createRoles(client)
     const applied = await applyPending(client)
+    await recordUpgraded(client)
     await then(client)
     return applied
   } finally {
     await client.end()
+  }
+}
+
+export interface MigrationState {
+  readonly pending: readonly string[]
+  /** Applied, and unknown to this program: a newer one was here. */
+  readonly unknown: readonly string[]
+  /** Changed after they were applied. */
+  readonly changed: readonly string[]
+}
+
+/** Which migrations the database has against those that this program brings. */
+export async function compareMigrations(pool: Pool): Promise<MigrationState> {
+  const ours = new Map((await readMigrations()).map(({ name, checksum }) => [name, checksum]))
+  const { rows } = await pool.query<{ name: string; checksum: string }>('select name, checksum from sluice.migrations')
+  const theirs = new Map(rows.map(({ name, checksum }) => [name, checksum]))
+  return {
+    pending: [...ours.keys()].filter((name) => !theirs.has(name)),
+    unknown: [...theirs.keys()].filter((name) => !ours.has(name)),
+    changed: [...ours.keys()].filter((name) => theirs.has(name) && theirs.get(name) !== ours.get(name)),
   }
 }
 
@@ -146,7 +168,9 @@ async function applyOne(client: Client, migration: Migration): Promise<void> {
   try {
     // A table in use makes the migration fail and be tried again, never make everybody else queue behind it.
     await client.query(`set local lock_timeout = '5s'`)
+    const before = await readCatalogueIfRecorded(client)
     await client.query(migration.sql)
+    await recordMigrated(client, before)
     await client.query('insert into sluice.migrations (name, checksum) values ($1, $2)', [
       migration.name,
       migration.checksum,

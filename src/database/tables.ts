@@ -281,6 +281,12 @@ export interface DecisionsTable {
   at: Generated<Date>
 }
 
+/** How a migration left each object of the schema. */
+export interface CatalogueTable {
+  object: string
+  digest: string
+}
+
 export interface TicketItemsTable {
   task_id: string
   ticket_id: string
@@ -358,6 +364,7 @@ export interface Tables {
   tickets: TicketsTable
   decisions: DecisionsTable
   ticket_items: TicketItemsTable
+  catalogue: CatalogueTable
   workers: WorkersTable
   pauses: PausesTable
   limits: LimitsTable

@@ -25,3 +25,21 @@ export async function readDepths(pool: Pool): Promise<QueueDepth[]> {
     (queue) => rows.find((row) => row.queue === queue) ?? { queue, ready: 0, scheduled: 0, active: 0 },
   )
 }
+
+export interface DueJobs {
+  readonly queue: QueueName
+  readonly due: number
+  /** How long the one that waits longest has been due. */
+  readonly oldestS: number
+}
+
+/** Jobs that a worker could take now, per queue; queues without any are left out. */
+export async function readDueJobs(pool: Pool): Promise<DueJobs[]> {
+  const { rows } = await pool.query<DueJobs>(
+    `select name as queue, count(*)::int as due,
+       extract(epoch from now() - min(greatest(start_after, created_on)))::float8 as "oldestS"
+     from ${engineSchema}.job where name = any($1) and state < 'active' and start_after <= now() group by name order by name`,
+    [queueNames],
+  )
+  return rows
+}

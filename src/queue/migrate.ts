@@ -3,6 +3,7 @@ import { PgBoss } from 'pg-boss'
 import { runMigrations } from '../database/run-migrations.ts'
 import { grantEngine } from './engine-grants.sql.ts'
 import { engineSchema } from './engine-schema.ts'
+import { setEngineStorage } from './engine-storage.sql.ts'
 import { heartbeatSeconds } from './pg-boss-queue.ts'
 import { queueNames } from './queue.ts'
 
@@ -30,6 +31,7 @@ async function migrateEngine(client: Client): Promise<void> {
   await boss.stop({ graceful: false, close: false })
   if (errors[0]) throw errors[0]
   await grantEngine(client)
+  await setEngineStorage(client)
 }
 
 async function createQueues(boss: PgBoss): Promise<void> {

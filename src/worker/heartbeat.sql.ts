@@ -4,7 +4,7 @@ import type { Transaction } from '../database/database.ts'
 /** What a process says of itself. */
 export interface WorkerDescription {
   readonly workerId: string
-  readonly role: 'all' | 'worker'
+  readonly role: 'all' | 'api' | 'worker'
   readonly version: string
   readonly slots: number
   readonly host: string

@@ -1,4 +1,5 @@
 import type { Database } from '../database/database.ts'
+import type { Logger } from '../platform/logger.ts'
 import { deleteWorker, forgetDeadWorkers, type WorkerDescription, writeHeartbeat } from './heartbeat.sql.ts'
 
 export interface Heartbeat {
@@ -20,5 +21,41 @@ export function createHeartbeat(
         await forgetDeadWorkers(tx)
       }),
     leave: () => database.transaction({ role: 'sluice_worker' }, (tx) => deleteWorker(tx, worker.workerId)),
+  }
+}
+
+export const heartbeatMs = 5_000
+
+export interface Presence {
+  start(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Keeps a process in the registry that serves the API only: whoever looks sees its version and its clock. */
+export function createPresence(
+  database: Database,
+  logger: Logger,
+  process: Omit<WorkerDescription, 'role' | 'slots' | 'operations'>,
+): Presence {
+  const heartbeat = createHeartbeat(database, { ...process, role: 'api', slots: 0, operations: [] })
+  let timer: NodeJS.Timeout | undefined
+  let beating: Promise<void> = Promise.resolve()
+  const beat = () => {
+    beating = heartbeat
+      .beat(0)
+      .catch((error: unknown) => logger.warn('the process could not say that it is up', { error }))
+  }
+  return {
+    start: async () => {
+      await heartbeat.beat(0)
+      timer = setInterval(beat, heartbeatMs)
+    },
+    stop: async () => {
+      if (!timer) return
+      clearInterval(timer)
+      timer = undefined
+      await beating
+      await heartbeat.leave().catch((error: unknown) => logger.warn('the process could not sign off', { error }))
+    },
   }
 }

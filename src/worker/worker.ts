@@ -22,7 +22,7 @@ import { endCancelled, endOverdue, tidy } from './housekeeping.ts'
 import type { Gate } from '../tasks/gate.ts'
 import type { Places } from '../tasks/places.ts'
 import { type FireSchedulesOptions, fireSchedules } from '../tasks/fire-schedules.ts'
-import { createHeartbeat } from './heartbeat.ts'
+import { createHeartbeat, heartbeatMs } from './heartbeat.ts'
 import { listCancelling } from './overdue.sql.ts'
 import { createProgressWriter } from './progress-writer.ts'
 import { createRecordWatcher } from './record-watcher.ts'
@@ -96,7 +96,6 @@ const recordWriteMs = 1_000
 const tidyMs = 60_000
 /** How long an event may stand unsealed, about. */
 const sealMs = 2_000
-const heartbeatMs = 5_000
 
 /** One process's worker: takes jobs, runs operations, settles outcomes, watches for what they wait for. */
 export function createWorker(given: WorkerOptions): Worker {

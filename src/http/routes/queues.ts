@@ -41,7 +41,7 @@ export function queueRoutes(app: App, services: Services): void {
     '/workers',
     {
       config: { permission: 'queues.read' },
-      schema: { summary: 'The processes that take jobs', response: { 200: workerPageSchema } },
+      schema: { summary: 'The processes that are up, and those that were lost', response: { 200: workerPageSchema } },
     },
     async (request) => ({
       items: await listWorkers(database, callerOf(request).tenant),
