@@ -1,5 +1,6 @@
 /** Define operations, and embed Sluice in a program of your own. */
 export { startSluice, type RunningSluice, type StartOptions } from './main.ts'
+export type { OidcSettings } from './identity/oidc/oidc-settings.ts'
 export {
   completed,
   defineOperation,

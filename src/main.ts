@@ -10,6 +10,8 @@ import { type App, createApp } from './http/app.ts'
 import type { RequestLimitsOptions } from './http/request-limits.ts'
 import { createDatabaseIdentity } from './identity/database-identity.ts'
 import { createDevelopmentIdentity, type DevelopmentPrincipal } from './identity/development-identity.ts'
+import type { Federation } from './identity/oidc/federation.ts'
+import type { OidcSettings } from './identity/oidc/oidc-settings.ts'
 import type { Identity } from './identity/principal.ts'
 import { connectClusters } from './kubernetes/clusters.ts'
 import { createDiagnoser } from './kubernetes/diagnose.ts'
@@ -54,6 +56,10 @@ export interface StartOptions {
   /** Development principals: for embedded mode on loopback only. */
   readonly devTokens?: Readonly<Record<DevelopmentPrincipal, string>>
   readonly oneTimeCode?: string
+  /** The OpenID Connect provider whose people and programs are let in. @default none */
+  readonly oidc?: OidcSettings
+  /** Where browsers find this server: the provider sends them back there. @default where it listens */
+  readonly publicUrl?: string
   /** The tenant of those who run the platform: what they set holds for every tenant. @default 'platform' */
   readonly platformTenant?: string
   readonly operations?: readonly Operation[]
@@ -93,10 +99,15 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
   const diagnose = createDiagnoser()
   const cluster = (tenant: string, name: string) => clusters.get(clusters.keyFor(tenant, name))
   let phase: 'migrating' | 'starting' | 'ready' | 'stopping' = 'migrating'
-  const identity = createIdentity(options, parts)
+  // Loaded only where there is a provider.
+  const federation =
+    options.oidc && (await import('./identity/oidc/federation.ts')).createFederation(options.oidc, logger)
+  const identity = createIdentity(options, parts, federation)
+  let url = ''
   const services = {
     ...parts,
     identity,
+    ...(federation?.login && { login: { ...federation.login, publicUrl: () => options.publicUrl ?? url } }),
     cluster,
     clusterKey: clusters.keyFor,
     clusterNames: clusters.namesFor,
@@ -157,7 +168,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     await database.stop()
   }
   try {
-    const url = app ? await listen(app, options) : ''
+    if (app) url = await listen(app, options)
     await migrate(options.databaseUrl)
     phase = 'starting'
     await platform.start()
@@ -185,8 +196,16 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
 function createIdentity(
   { devTokens: tokens, oneTimeCode, platformTenant = 'platform' }: StartOptions,
   { database, logger }: { readonly database: Database; readonly logger: Logger },
+  federation: Federation | undefined,
 ): Identity {
-  const base = { database, logger, platformTenant }
+  const { issuer, verifyForeign } = federation ?? {}
+  const base = {
+    database,
+    logger,
+    platformTenant,
+    ...(issuer !== undefined && { issuer }),
+    ...(verifyForeign && { verifyForeign }),
+  }
   if (!tokens) return createDatabaseIdentity(base)
   return createDevelopmentIdentity({ ...base, tokens, ...(oneTimeCode !== undefined && { oneTimeCode }) })
 }

@@ -49,6 +49,17 @@ describe('the lines of a ready Sluice', () => {
     expect(lines).not.toContain('Console:')
   })
 
+  test('where to sign in, with the demo’s identity provider and with one’s own', () => {
+    const demo = { issuer: 'http://127.0.0.1:9000', users: ['rita', 'anna'] }
+    expect(describeReady(parseStartOptions({ demo: true }, {}), { ...ready, demo })).toContain(
+      'Sign in: http://127.0.0.1:8080/login as rita, anna (demo identity provider: http://127.0.0.1:9000)\n',
+    )
+    const flags = { oidcIssuer: 'https://id.example.com', oidcClientId: 'c', publicUrl: 'https://sluice.example.com' }
+    expect(describeReady(parseStartOptions(flags, {}), ready)).toContain(
+      'Sign in: https://sluice.example.com/login (identity provider: https://id.example.com)\n',
+    )
+  })
+
   test('a worker alone serves nothing to paste', () => {
     const options = parseStartOptions({ role: 'worker' }, { DATABASE_URL: 'postgres://db/sluice' })
     expect(describeReady(options, ready)).toBe('Sluice worker is ready\n')

@@ -6,6 +6,8 @@ export interface Ready {
   readonly url: string
   /** Undefined where there are no development principals. */
   readonly oneTimeCode: string | undefined
+  /** Of `--demo`. */
+  readonly demo?: { readonly issuer: string; readonly users: readonly string[] } | undefined
   /** Of the simulated cluster, where there is one. */
   readonly kubeconfigPath: string | undefined
   /** A name that no project has yet, so that the lines work as printed at every start. */
@@ -22,6 +24,12 @@ export function describeReady(options: StartOptions, ready: Ready): string {
     lines.push(`The development tokens are off, because others than this machine can reach ${options.host}.`)
   } else {
     lines.push('Nobody has a token yet? npx sluice admin create --tenant default --name admin')
+  }
+  if (ready.demo !== undefined) {
+    const { issuer, users } = ready.demo
+    lines.push(`Sign in: ${ready.url}/login as ${users.join(', ')} (demo identity provider: ${issuer})`)
+  } else if (options.oidc?.client !== undefined) {
+    lines.push(`Sign in: ${options.publicUrl ?? ready.url}/login (identity provider: ${options.oidc.issuer})`)
   }
   if (ready.kubeconfigPath !== undefined) {
     const path = quote(ready.kubeconfigPath)

@@ -18,8 +18,8 @@ export function addRoleBindingsCommand(program: Command, terminal: Terminal): vo
       if (options.json === true) printJson(terminal, page)
       else if (page.items.length === 0) printLine(terminal, 'No role bindings.')
       else
-        for (const { principal, role, granted_by: by } of page.items)
-          printLine(terminal, `${principal}  ${role}  granted by ${by}`)
+        for (const { principal, group, role, granted_by: by } of page.items)
+          printLine(terminal, `${principal ?? `group ${group}`}  ${role}  granted by ${by}`)
       if (options.json !== true && page.next_page_token !== null) {
         printLine(terminal, `More: the same with --page-token ${page.next_page_token}`)
       }
@@ -31,16 +31,18 @@ export function addRoleBindingsCommand(program: Command, terminal: Terminal): vo
     addConnectionOptions(
       bindings
         .command(verb)
-        .argument('<principal>', 'the name of a person or a machine')
+        .argument('<name>', 'of a person, a machine or a group')
         .argument('<role>', roles.join(', '), parseRole)
+        .option('--group', 'the name is that of a group at the identity provider')
         .description(verb === 'grant' ? 'give a role' : 'take a role; it is gone everywhere within 5 s'),
-    ).action((principal: string, role: Role, options: ConnectionOptions) =>
+    ).action((name: string, role: Role, options: ConnectionOptions & { readonly group?: boolean }) =>
       runCommand(terminal, options, async (signal) => {
         const client = await connect(options, terminal.env)
-        if (verb === 'grant') await client.grantRole({ principal, role }, { signal })
-        else await client.withdrawRole({ principal, role }, { signal })
-        if (options.json === true) printJson(terminal, { principal, role })
-        else printLine(terminal, verb === 'grant' ? `${principal} is ${role}` : `${principal} is no longer ${role}`)
+        const binding = { ...(options.group === true ? { group: name } : { principal: name }), role }
+        if (verb === 'grant') await client.grantRole(binding, { signal })
+        else await client.withdrawRole(binding, { signal })
+        if (options.json === true) printJson(terminal, binding)
+        else printLine(terminal, verb === 'grant' ? `${name} is ${role}` : `${name} is no longer ${role}`)
         return exitCodes.completed
       }),
     )

@@ -11,10 +11,11 @@ import type { OpenSimulatedCluster, StartSimulatedCluster } from './open-simulat
 import { toPlatformSettings } from './platform-settings.ts'
 import { describeReady } from './ready-lines.ts'
 import { findSecretKey } from './secret-key.ts'
+import type { OidcOptions } from './oidc-options.ts'
 import type { Role, StartOptions } from './start-options.ts'
 
 /** What the composition root is given. */
-export interface SluiceOptions {
+export interface SluiceOptions extends OidcOptions {
   readonly role: Role
   readonly host: string
   readonly port: number
@@ -41,10 +42,22 @@ export interface SluiceOptions {
 export interface StartParts {
   startPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres>
   readonly startSimulatedCluster: StartSimulatedCluster
+  /** The identity provider of `--demo`. */
+  startDemo(): Promise<Demo>
   startSluice(options: SluiceOptions): Promise<{ readonly url: string; stop(): Promise<void> }>
   readonly platform: PlatformSettings
   print(text: string): void
   complain(text: string): void
+}
+
+export interface Demo {
+  readonly issuer: string
+  readonly settings: NonNullable<OidcOptions['oidc']>
+  /** Names to sign in by. */
+  readonly users: readonly string[]
+  /** Gives them their roles, once the database has its tables. */
+  bindRoles(databaseUrl: string): Promise<void>
+  stop(): Promise<void>
 }
 
 /**
@@ -93,6 +106,9 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
   const { databaseUrl, kubeconfigPath } = await bringUpSurroundings(options, parts, course)
   course.stop.throwIfAborted()
 
+  const demo = options.demo && serves ? await parts.startDemo() : undefined
+  if (demo) course.stops.push(() => demo.stop())
+  const oidc = demo?.settings ?? options.oidc
   const develops = options.databaseUrl === undefined && options.loopback && serves
   const devTokens = develops ? await keepDevelopmentTokens(options.dataDir) : undefined
   const oneTimeCode = develops ? randomBytes(32).toString('base64url') : undefined
@@ -108,6 +124,8 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       slots,
       dataDir,
       platformTenant,
+      ...(oidc && { oidc }),
+      ...(options.publicUrl !== undefined && { publicUrl: options.publicUrl }),
       ...(options.policyFile !== undefined && { policyFile: options.policyFile }),
       ...(options.trustProxy !== undefined && { trustProxy: options.trustProxy }),
       ...(secretKey !== undefined && { secretKey }),
@@ -125,11 +143,13 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       throw describeListenError(error, host, port) ?? error
     })
   course.stops.push(() => sluice.stop())
+  await demo?.bindRoles(databaseUrl)
   course.stop.throwIfAborted()
   parts.print(
     describeReady(options, {
       url: sluice.url,
       oneTimeCode,
+      demo,
       kubeconfigPath: options.kubeconfig === undefined ? kubeconfigPath : undefined,
       freshName: `demo-${randomBytes(3).toString('hex')}`,
     }),

@@ -30,6 +30,7 @@ describe('what start does without being told', () => {
       poolMax: 20,
       slots: 10,
       platformTenant: 'default',
+      demo: false,
     })
   })
 
@@ -120,6 +121,85 @@ describe('a mistake is one sentence', () => {
   ])('%s', (_name, flags, env, message) => {
     expect(() => parseStartOptions(flags, env)).toThrow(UsageError)
     expect(() => parseStartOptions(flags, env)).toThrow(message)
+  })
+
+  test.each<[string, StartFlags, NodeJS.ProcessEnv, RegExp]>([
+    ['demo for others than this machine', { demo: true, host: '0.0.0.0' }, {}, /^--demo lets everybody in/],
+    ['demo on a real database', { demo: true }, { DATABASE_URL: databaseUrl }, /^--demo lets everybody in/],
+    [
+      'demo beside a provider',
+      { demo: true, oidcIssuer: 'https://id.example.com', oidcClientId: 'c' },
+      {},
+      /^--demo brings its own/,
+    ],
+    ['a client without a provider', { oidcClientId: 'c' }, {}, /^--oidc-client-id belongs to an identity provider/],
+    ['an audience without a provider', {}, { SLUICE_OIDC_AUDIENCE: 'a' }, /^--oidc-audience belongs to an/],
+    ['a provider for nothing', { oidcIssuer: 'https://id.example.com' }, {}, /^--oidc-issuer needs --oidc-client-id/],
+    [
+      'a provider over http',
+      { oidcIssuer: 'http://id.example.com', oidcAudience: 'a' },
+      {},
+      /^--oidc-issuer must be an https/,
+    ],
+    [
+      'a provider with a query',
+      { oidcIssuer: 'https://id.example.com?a', oidcAudience: 'a' },
+      {},
+      /^--oidc-issuer must be/,
+    ],
+    [
+      'a login that cannot come back',
+      { oidcIssuer: 'https://id.example.com', oidcClientId: 'c', host: '0.0.0.0' },
+      {},
+      /^--oidc-client-id needs --public-url/,
+    ],
+    [
+      'a public address over http',
+      { publicUrl: 'http://sluice.example.com' },
+      {},
+      /^--public-url must be where browsers/,
+    ],
+    [
+      'a public address with a path',
+      { publicUrl: 'https://example.com/sluice' },
+      {},
+      /^--public-url must be where browsers/,
+    ],
+    [
+      'a signature by a shared secret',
+      { oidcIssuer: 'https://id.example.com', oidcAudience: 'a' },
+      { SLUICE_OIDC_ALGORITHMS: 'RS256,HS256' },
+      /^SLUICE_OIDC_ALGORITHMS takes .*, not "HS256"\.$/,
+    ],
+  ])('%s', (_name, flags, env, message) => {
+    expect(() => parseStartOptions(flags, env)).toThrow(message)
+  })
+
+  test('an identity provider, from flags and variables', () => {
+    const flags = {
+      oidcIssuer: 'https://id.example.com/realm',
+      publicUrl: 'https://sluice.example.com/',
+      host: '0.0.0.0',
+    }
+    const env = {
+      SLUICE_OIDC_CLIENT_ID: 'console',
+      SLUICE_OIDC_CLIENT_SECRET: 'hidden',
+      SLUICE_OIDC_AUDIENCE: 'api',
+      SLUICE_OIDC_PRINCIPAL_CLAIM: 'email',
+      SLUICE_OIDC_TENANT_CLAIM: 'org',
+      SLUICE_OIDC_ALGORITHMS: 'ES256 PS256',
+    }
+    expect(parseStartOptions(flags, env)).toMatchObject({
+      publicUrl: 'https://sluice.example.com',
+      oidc: {
+        issuer: 'https://id.example.com/realm',
+        client: { id: 'console', secret: 'hidden' },
+        audience: 'api',
+        principalClaim: 'email',
+        tenantClaim: 'org',
+        algorithms: ['ES256', 'PS256'],
+      },
+    })
   })
 
   test('a wrong DATABASE_URL is not repeated: it may hold a password', () => {

@@ -1,13 +1,14 @@
 import { existsSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { delimiter, resolve } from 'node:path'
+import { type OidcFlags, type OidcOptions, parseOidcOptions } from './oidc-options.ts'
 import { parsePlatformChoices, type PlatformChoices, type PlatformFlags } from './platform-settings.ts'
 import { UsageError } from './usage-error.ts'
 
 export type Role = 'all' | 'api' | 'worker'
 
 /** The flags of `sluice start` as they were typed. */
-export interface StartFlags extends PlatformFlags {
+export interface StartFlags extends OidcFlags, PlatformFlags {
   readonly port?: string
   readonly host?: string
   readonly data?: string
@@ -17,10 +18,11 @@ export interface StartFlags extends PlatformFlags {
   readonly poolMax?: string
   readonly slots?: string
   readonly policy?: string
+  readonly demo?: boolean
 }
 
 /** What `sluice start` was asked for, complete and valid. */
-export interface StartOptions extends PlatformChoices {
+export interface StartOptions extends OidcOptions, PlatformChoices {
   readonly role: Role
   readonly host: string
   /** 0: any free one. */
@@ -41,6 +43,8 @@ export interface StartOptions extends PlatformChoices {
   readonly mail?: { readonly url: string; readonly from?: string }
   /** The tenant of those who run the platform. */
   readonly platformTenant: string
+  /** Whether an identity provider with demo users comes along. */
+  readonly demo: boolean
   /** Whether only this machine can reach the API. */
   readonly loopback: boolean
 }
@@ -62,10 +66,14 @@ const slotLimit = 10
 export function parseStartOptions(flags: StartFlags, env: NodeJS.ProcessEnv): StartOptions {
   const databaseUrl = parseDatabaseUrl(env['DATABASE_URL'])
   const host = parseHost(flags.host ?? '127.0.0.1')
+  const loopback = isLoopback(host)
+  const oidc = parseOidcOptions(flags, env, loopback)
   return {
     role: parseRole(flags.role ?? 'all', databaseUrl),
     host,
-    loopback: isLoopback(host),
+    loopback,
+    demo: parseDemo(flags.demo ?? false, { loopback, embedded: databaseUrl === undefined, oidc }),
+    ...oidc,
     port: parsePort(flags.port, env['SLUICE_PORT']),
     dataDir: resolve(filled('--data', flags.data) ?? (env['SLUICE_DATA_DIR'] || '.sluice')),
     databaseUrl,
@@ -90,6 +98,21 @@ function parseRole(value: string, databaseUrl: string | undefined): Role {
     )
   }
   return role
+}
+
+function parseDemo(
+  demo: boolean,
+  { loopback, embedded, oidc }: { readonly loopback: boolean; readonly embedded: boolean; readonly oidc: OidcOptions },
+): boolean {
+  if (!demo) return false
+  // Whoever reaches its identity provider is whoever they like to be.
+  if (!loopback || !embedded) {
+    throw new UsageError(
+      '--demo lets everybody in without a password: it is for this machine and the embedded PostgreSQL only.',
+    )
+  }
+  if (oidc.oidc) throw new UsageError('--demo brings its own identity provider: leave --oidc-issuer out.')
+  return true
 }
 
 function parseHost(host: string): string {

@@ -22,6 +22,13 @@ Variables:
   SLUICE_SECRET_KEY 32 bytes in base64: seals the secrets of webhooks and clusters (embedded PostgreSQL: kept in --data)
   OTEL_EXPORTER_OTLP_ENDPOINT  collector that takes traces and metrics over OTLP/HTTP, such as http://collector:4318;
                    OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME and OTEL_TRACES_SAMPLER_ARG as OpenTelemetry says
+  SLUICE_OIDC_ISSUER, SLUICE_OIDC_CLIENT_ID, SLUICE_OIDC_AUDIENCE, SLUICE_PUBLIC_URL  as the flags
+  SLUICE_OIDC_CLIENT_SECRET     the client's secret
+  SLUICE_OIDC_SCOPES            what is asked for at the login (default: openid profile email)
+  SLUICE_OIDC_PRINCIPAL_CLAIM   the claim that is a principal's name (default: sub); SLUICE_OIDC_PRINCIPAL_PREFIX stands before it
+  SLUICE_OIDC_GROUPS_CLAIM      the claim that lists groups (default: groups)
+  SLUICE_OIDC_TENANT_CLAIM      the claim that lists the tenants to act in (default: wherever there is a role)
+  SLUICE_OIDC_ALGORITHMS        signatures that are believed (default: RS256 PS256 ES256 EdDSA)
   SLUICE_LOG_LEVEL debug, info, warn or error (default: info; embedded PostgreSQL: warn)
   SLUICE_DEBUG=1   shows the stack of a failure
 `
@@ -40,6 +47,11 @@ export function addStartCommand(program: Command, end: (exitCode: number) => voi
     .option('--pool-max <connections>', 'size of the connection pool (default: 50; embedded PostgreSQL: 20)')
     .option('--policy <file>', 'approval policy in YAML, read again when it changes')
     .option('--flags <file>', 'feature flags in the format of flagd, read again when it changes')
+    .option('--oidc-issuer <url>', 'OpenID Connect provider whose people and programs are let in')
+    .option('--oidc-client-id <id>', 'Sluice’s client there: people sign in to the console')
+    .option('--oidc-audience <audience>', 'what its JWTs must be made for to be let in by the API')
+    .option('--public-url <url>', 'where browsers find Sluice, https://…: the provider sends them back there')
+    .option('--demo', 'bring an identity provider with demo users along (this machine only)')
     .option('--slots <slots>', 'tasks that this worker runs at a time, 1 to 10 (default: 10)')
     .addHelpText('after', afterHelp)
     .action(async (flags: StartFlags) => end(await start(flags)))
@@ -87,6 +99,15 @@ const parts: Omit<StartParts, 'platform'> = {
   async startSimulatedCluster(options) {
     const { startSimulatedCluster } = await loadSimulatedCluster()
     return startSimulatedCluster(options)
+  },
+  async startDemo() {
+    const [{ startDemoProvider }, { bindDemoRoles }, { demoUsers }] = await Promise.all([
+      import('./demo/demo-provider.ts'),
+      import('./demo/bind-demo-roles.ts'),
+      import('./demo/demo-users.ts'),
+    ])
+    const provider = await startDemoProvider()
+    return { ...provider, users: demoUsers.map(({ name }) => name), bindRoles: bindDemoRoles }
   },
   async startSluice(options) {
     const { startSluice } = await loadSluice()

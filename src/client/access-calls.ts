@@ -57,8 +57,9 @@ export function createAccessCalls(exchange: Exchange): AccessCalls {
       }),
     grantRole: (body, { signal } = {}) =>
       exchange.request(roleBindingSchema, { method: 'POST', path: '/role-bindings', body, signal }),
-    withdrawRole: async ({ principal, role }, { signal } = {}) => {
-      const path = `/role-bindings/${encodeURIComponent(principal)}/${role}`
+    withdrawRole: async ({ principal = '', group, role }, { signal } = {}) => {
+      const whose = group === undefined ? encodeURIComponent(principal) : `groups/${encodeURIComponent(group)}`
+      const path = `/role-bindings/${whose}/${role}`
       await exchange.request(z.unknown(), { method: 'DELETE', path, signal })
     },
   }

@@ -19,7 +19,17 @@ import {
 } from '../contract/approval.ts'
 import { eventPageSchema, type TaskEvent } from '../contract/event.ts'
 import { operationPageSchema, type Operation } from '../contract/operation.ts'
-import { livePassSchema, meSchema, sessionCodeSchema, type Me, type SessionCode } from '../contract/session.ts'
+import {
+  livePassSchema,
+  meSchema,
+  sessionCodeSchema,
+  signedOutSchema,
+  signInOptionsSchema,
+  type Me,
+  type SessionCode,
+  type SignedOut,
+  type SignInOptions,
+} from '../contract/session.ts'
 import type { TaskFilter } from '../contract/task-list.ts'
 import {
   acceptedSchema,
@@ -124,8 +134,10 @@ export interface SluiceClient extends EngineCalls, AccessCalls, InboxCalls, Clus
   me(options?: RequestOptions): Promise<Me>
   /** Exchanges a one-time code for a session cookie (browsers). */
   signIn(code: string, options?: RequestOptions): Promise<void>
-  /** Ends the session. */
-  signOut(options?: RequestOptions): Promise<void>
+  /** How a browser may sign in, besides with a one-time code. */
+  signInOptions(options?: RequestOptions): Promise<SignInOptions>
+  /** Ends the session; the answer says where the one at the identity provider ends. */
+  signOut(options?: RequestOptions): Promise<SignedOut>
   /** A new one-time link into the console, for the caller. */
   createSignInLink(options?: RequestOptions): Promise<SessionCode>
   /** Opens a WebSocket that lives until it is stopped. */
@@ -188,9 +200,8 @@ export function createClient(options: ClientOptions): SluiceClient {
     signIn: async (code, { signal } = {}) => {
       await exchange.request(z.unknown(), { method: 'POST', path: '/session', body: { code }, signal })
     },
-    signOut: async ({ signal } = {}) => {
-      await exchange.request(z.unknown(), { method: 'DELETE', path: '/session', signal })
-    },
+    signInOptions: ({ signal } = {}) => exchange.request(signInOptionsSchema, { path: '/session/options', signal }),
+    signOut: ({ signal } = {}) => exchange.request(signedOutSchema, { method: 'DELETE', path: '/session', signal }),
     createSignInLink: ({ signal } = {}) =>
       exchange.request(sessionCodeSchema, { method: 'POST', path: '/session/codes', signal }),
     ...createEngineCalls(exchange),

@@ -76,13 +76,26 @@ export type CreatedToken = z.infer<typeof createdTokenSchema>
 export const tokenPageSchema = z.object({ items: z.array(tokenSchema), next_page_token: z.string().nullable() })
 export type TokenPage = z.infer<typeof tokenPageSchema>
 
+const groupSchema = z
+  .string()
+  // Printable: what providers call groups has spaces, slashes and colons.
+  .regex(/^[^\p{C}]{1,128}$/u, 'is 1 to 128 printable characters')
+  .describe('A group, as the identity provider names it')
+
 /** `POST /role-bindings` */
-export const roleBindingRequestSchema = z.strictObject({ principal: principalSchema, role: roleSchema })
+export const roleBindingRequestSchema = z
+  .strictObject({ principal: principalSchema.optional(), group: groupSchema.optional(), role: roleSchema })
+  .refine(({ principal, group }) => (principal === undefined) !== (group === undefined), {
+    message: 'needs a principal or a group',
+    path: ['principal'],
+  })
 export type RoleBindingRequest = z.input<typeof roleBindingRequestSchema>
 
 export const roleBindingSchema = z.object({
-  principal: z.string(),
+  principal: z.string().nullable(),
+  group: z.string().nullable().default(null).describe('Whoever the identity provider says is in it'),
   role: roleSchema,
+  environments: z.array(z.string()).nullable().default(null).describe('Where the role holds; null: everywhere'),
   granted_by: z.string(),
   granted_at: z.string(),
 })

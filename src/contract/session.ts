@@ -3,6 +3,22 @@ import { z } from 'zod'
 /** `POST /session`: a one-time code (from the printed link) for an HttpOnly cookie. A code works once. */
 export const sessionRequestSchema = z.strictObject({ code: z.string().min(1).max(255) })
 
+/** `GET /session/options`: how a browser may sign in. */
+export const signInOptionsSchema = z.object({
+  login_url: z.string().nullable().describe('Leads to the identity provider, where one is configured'),
+})
+export type SignInOptions = z.infer<typeof signInOptionsSchema>
+
+/** `DELETE /session` */
+export const signedOutSchema = z.object({
+  logout_url: z.string().nullable().describe('Where the session at the identity provider ends, too'),
+})
+export type SignedOut = z.infer<typeof signedOutSchema>
+
+/** Why a login at the identity provider did not open a session: the console is told as `/?login=…`. */
+export const loginFailures = ['denied', 'failed', 'stale', 'no_role', 'unreachable'] as const
+export type LoginFailure = (typeof loginFailures)[number]
+
 /** `GET /me`: who the caller is. */
 export const meSchema = z.object({
   principal: z.string(),

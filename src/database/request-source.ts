@@ -5,7 +5,7 @@ export interface RequestSource {
   /** Of the network; null where nobody came over one. */
   readonly address: string | null
   /** What was shown to be let in; `database`: who can write to it, by the command line. */
-  readonly via: 'token' | 'session' | 'development' | 'database'
+  readonly via: 'token' | 'session' | 'provider' | 'development' | 'database'
   /** The token, also that of the session which was made with it. */
   readonly token_id?: string
   readonly trace_id?: string

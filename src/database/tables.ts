@@ -295,10 +295,13 @@ export interface TicketItemsTable {
   payload_hash: string
 }
 
+/** `principal` is a group's name where the subject is a group. */
 export interface RoleBindingsTable {
   tenant_id: string
+  subject: Generated<'principal' | 'group'>
   principal: string
   role: Role
+  environments: string[] | null
   granted_by: string
   granted_at: Generated<Date>
 }
@@ -323,6 +326,9 @@ export interface SessionsTable {
   hash: Buffer
   principal: string
   token_id: string | null
+  issuer: string | null
+  groups: Generated<string[]>
+  tenants: string[] | null
   created_at: Generated<Date>
   expires_at: Date
 }
@@ -333,6 +339,10 @@ export interface OneTimeSecretsTable {
   principal: string
   token_id: string | null
   session_hash: Buffer | null
+  issuer: string | null
+  groups: Generated<string[]>
+  tenants: string[] | null
+  proof_until: Date | null
   expires_at: Date
 }
 

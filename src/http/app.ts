@@ -18,6 +18,7 @@ import { deadLetterRoutes } from './routes/dead-letters.ts'
 import { createRequestLimits, type RequestLimitsOptions } from './request-limits.ts'
 import { healthRoutes } from './routes/health.ts'
 import { liveRoutes } from './routes/live.ts'
+import { loginRoutes } from './routes/login.ts'
 import { operationRoutes } from './routes/operations.ts'
 import { resourceRoutes } from './routes/resources.ts'
 import { notificationRoutes } from './routes/notifications.ts'
@@ -106,6 +107,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     },
     { prefix: '/api/v1' },
   )
+  await app.register(async (scope) => {
+    const pages = scope.withTypeProvider<ZodTypeProvider>()
+    pages.addHook('onRoute', requirePermission)
+    pages.addHook('onRequest', () => refuseWhileStarting(services))
+    loginRoutes(pages, services)
+  })
   if (options.consoleDir !== undefined) await serveConsole(app, options.consoleDir)
   await app.ready()
   return app

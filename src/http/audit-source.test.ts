@@ -239,6 +239,10 @@ const mutations: Readonly<Record<string, () => Promise<() => Promise<unknown>>>>
     return () => change(`DELETE /tokens/${id}`)
   },
   'POST /role-bindings': async () => () => change('POST /role-bindings', { principal: 'zoe', role: 'viewer' }),
+  'DELETE /role-bindings/groups/{group}/{role}': async () => {
+    await change('POST /role-bindings', { group: 'Team A', role: 'viewer' })
+    return () => change('DELETE /role-bindings/groups/Team%20A/viewer')
+  },
   'DELETE /role-bindings/{principal}/{role}': async () => () => change('DELETE /role-bindings/zoe/viewer'),
   'POST /clusters': async () => () => change('POST /clusters', { name: 'added', kubeconfig: kubeconfig() }),
   'PUT /clusters/{name}': async () => {

@@ -57,7 +57,7 @@ export async function authenticate(identity: Identity, request: FastifyRequest):
 }
 
 function readCredential(request: FastifyRequest): Credential | undefined {
-  const bearer = /^Bearer ([\w.~+/=-]{1,4096})$/i.exec(request.headers.authorization ?? '')?.[1]
+  const bearer = /^Bearer ([\w.~+/=-]{1,8192})$/i.exec(request.headers.authorization ?? '')?.[1]
   if (bearer !== undefined) return { kind: 'bearer', token: bearer }
   if (request.headers.authorization !== undefined) return undefined
   const pass = readPass(request)

@@ -44,6 +44,7 @@ export const problemKinds = {
   no_mail_server: { status: 422, title: 'No mail server', retryable: false },
   no_secret_key: { status: 422, title: 'No key for secrets', retryable: false },
   too_many_tickets: { status: 429, title: 'Too many open tickets', retryable: true },
+  identity_provider_unreachable: { status: 503, title: 'The identity provider cannot be reached', retryable: true },
   internal_error: { status: 500, title: 'Something went wrong', retryable: true },
   cluster_unreachable: { status: 503, title: 'The cluster cannot be reached', retryable: true },
   database_unavailable: { status: 503, title: 'The database cannot be reached', retryable: true },
@@ -92,6 +93,11 @@ export function toProblem(error: unknown, traceId: string): Problem {
       trace_id: traceId,
     }
   }
+  if (isProviderUnreachable(error)) {
+    return build('identity_provider_unreachable', traceId, {
+      detail: 'The identity provider does not answer, and nobody else can say who this is.',
+    })
+  }
   const validation = readValidation(error)
   if (validation) return build('invalid_input', traceId, validation)
   if (isDatabaseAway(error)) {
@@ -101,6 +107,11 @@ export function toProblem(error: unknown, traceId: string): Problem {
     })
   }
   return fromFrameworkError(error, traceId)
+}
+
+// By its code: the class is loaded only where there is a provider.
+export function isProviderUnreachable(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'identity_provider_unreachable'
 }
 
 function build(code: ProblemCode, traceId: string, details: Omit<ProblemDetails, 'cause'>): Problem {

@@ -1,6 +1,7 @@
 import type { PolicyStore } from '../approvals/policy-store.ts'
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
+import type { ConsoleLogin } from '../identity/oidc/console-login.ts'
 import type { Identity } from '../identity/principal.ts'
 import type { Cluster } from '../kubernetes/cluster.ts'
 import type { WatchHub } from '../kubernetes/watch-hub.ts'
@@ -27,6 +28,8 @@ export interface Services {
   readonly gate?: Gate
   readonly operations: OperationRegistry
   readonly identity: Identity
+  /** The console's login at the identity provider, where one is configured, and where browsers find this server. */
+  readonly login?: ConsoleLogin & { publicUrl(): string }
   readonly policies: PolicyStore
   /** Undefined: no key is configured, and webhooks and clusters cannot be made. */
   readonly secrets: SecretBox | undefined

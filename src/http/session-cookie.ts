@@ -11,11 +11,10 @@ export function readSessionId(request: FastifyRequest): string | undefined {
 }
 
 export function setSessionCookie(
-  request: FastifyRequest,
   reply: FastifyReply,
-  session: { id: string; expiresAt: Date },
-) {
-  const secure = isHttps(request)
+  session: { readonly id: string; readonly expiresAt: Date },
+  { secure }: { readonly secure: boolean },
+): void {
   void reply.setCookie(secure ? secureName : plainName, session.id, {
     path: '/',
     httpOnly: true,
@@ -31,6 +30,6 @@ export function clearSessionCookie(request: FastifyRequest, reply: FastifyReply)
 }
 
 /** As the browser sees it, also behind a proxy: its Origin, which has been compared with the host, says so. */
-function isHttps(request: FastifyRequest): boolean {
+export function isHttps(request: FastifyRequest): boolean {
   return request.protocol === 'https' || request.headers.origin?.startsWith('https://') === true
 }

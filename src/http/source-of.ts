@@ -13,7 +13,7 @@ export function sourceOf(request: FastifyRequest): RequestSource {
 
 /** The same of a request whose body holds the credential. */
 export function sourceBy(request: FastifyRequest, { source }: Known): RequestSource {
-  const tokenId = source.kind === 'development' ? undefined : source.tokenId
+  const tokenId = source.kind === 'token' || source.kind === 'session' ? source.tokenId : undefined
   const reason = readReason(request)
   return {
     address: addressOf(request),

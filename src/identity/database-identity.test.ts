@@ -5,7 +5,7 @@ import { createMemoryLogger } from '../platform/memory/memory-logger.ts'
 import { createDatabaseIdentity } from './database-identity.ts'
 import { createDevelopmentIdentity } from './development-identity.ts'
 import type { Identity, Known } from './principal.ts'
-import { grantRole, withdrawRole } from './role-bindings.ts'
+import { grantRole, listRoleBindings, withdrawRole } from './role-bindings.ts'
 import { createToken, listTokens, revokeToken } from './tokens.ts'
 
 let core: Core
@@ -127,6 +127,53 @@ describe('roles', () => {
       ['a', 'b'].map((principal) => withdrawRole(core.database, { tenant, principal, role: 'admin', actor: 'x' })),
     )
     expect(outcomes.toSorted((a, b) => a.localeCompare(b))).toEqual(['last_admin', 'withdrawn'])
+  })
+})
+
+describe('roles of a group', () => {
+  const person = (groups: readonly string[], name = 'gina') => ({ issuer: 'https://id.example', name, groups })
+  const issuer = 'https://id.example'
+
+  test('are everybody’s whom the provider names in it, and nobody else’s', async () => {
+    const identity = createDatabaseIdentity({ database: core.database, logger: createMemoryLogger(), issuer })
+    const group = '/Team A: ops'
+    await grantRole(core.database, { tenant: 'acme', group, role: 'operator', actor: 'founder' })
+    const session = await identity.openFederatedSession(person([group, 'other']))
+    expect(session?.known).toMatchObject({ name: 'gina', groups: [group, 'other'], grants: [{ role: 'operator' }] })
+    expect(await identity.openFederatedSession(person(['other']))).toBeUndefined()
+    // A principal who is called like the group is not in it.
+    expect(await identity.openFederatedSession(person([], group))).toBeUndefined()
+    expect(await identity.find('acme', 'gina')).toBeUndefined()
+    await withdrawRole(core.database, { tenant: 'acme', group, role: 'operator', actor: 'founder' })
+    expect(await identity.openFederatedSession(person([group]))).toBeUndefined()
+  })
+
+  test('a group of admins does not make up for the last admin by name', async () => {
+    const admin = { tenant: 'delta', role: 'admin', actor: 'founder' } as const
+    await grantRole(core.database, { ...admin, principal: 'dora' })
+    await grantRole(core.database, { ...admin, group: 'admins' })
+    expect(await withdrawRole(core.database, { ...admin, principal: 'dora' })).toBe('last_admin')
+    expect(await withdrawRole(core.database, { ...admin, group: 'admins' })).toBe('withdrawn')
+  })
+
+  test('bindings are listed page by page, whatever the groups are called', async () => {
+    const names = ['a/b', 'ä ö', '"quoted"', 'a,b']
+    for (const group of names) {
+      await grantRole(core.database, { tenant: 'paged', group, role: 'viewer', actor: 'founder' })
+    }
+    const found: (string | null)[] = []
+    for (let pageToken: string | undefined; ;) {
+      const page = await listRoleBindings(core.database, { tenant: 'paged', pageSize: 1, pageToken })
+      found.push(...page.items.map(({ group }) => group))
+      if (page.nextPageToken === null) break
+      pageToken = page.nextPageToken
+    }
+    expect(new Set(found)).toEqual(new Set(names))
+    expect(found).toHaveLength(names.length)
+    for (const pageToken of ['AAAA', 'WzFd', '']) {
+      const listing = listRoleBindings(core.database, { tenant: 'paged', pageSize: 1, pageToken })
+      await expect(listing).rejects.toMatchObject({ code: 'invalid_page_token' })
+    }
   })
 })
 

@@ -5,24 +5,29 @@ import type { Logger } from '../platform/logger.ts'
 import { callerIn } from './caller.ts'
 import {
   deleteSession,
+  federatedHolder,
+  type Holder,
+  holderOf,
   insertOneTimeSecret,
   insertSession,
-  type OneTimeRow,
-  selectGrants,
-  selectLiveToken,
   selectSession,
   takeOneTimeSecret,
   touchTokens,
 } from './identity.sql.ts'
-import type { Credential, Grant, Identity, Known, OneTimeSecret, Session } from './principal.ts'
+import { createKnownReader, type KnownReaderOptions } from './known-reader.ts'
+import { tokenPrefix } from './tokens.ts'
+import type { Credential, FederatedPerson, Grant, Identity, Known, OneTimeSecret, Session } from './principal.ts'
 
-export interface DatabaseIdentityOptions {
+export interface DatabaseIdentityOptions extends KnownReaderOptions {
   readonly database: Database
   readonly logger: Logger
-  /** Principals that no table holds. @default none */
-  readonly development?: DevelopmentPrincipals
-  /** The tenant of those who run the platform: its operators and admins may do what concerns every tenant. @default none */
-  readonly platformTenant?: string
+  /**
+   * Says whom a bearer token of the identity provider stands for. Undefined: it is none, or proves nothing. Rejects where
+   * the provider does not answer. @default no token is one of a provider's
+   */
+  readonly verifyForeign?: (
+    token: string,
+  ) => Promise<{ readonly person: FederatedPerson; readonly expiresAt: Date } | undefined>
   /** Milliseconds for which an answer may be given again without a look at the database. @default 2_000 */
   readonly cacheMs?: number
 }
@@ -48,27 +53,35 @@ const flushMs = 5_000
  * revoked token, a closed session or a lost role is refused everywhere after that time.
  */
 export function createDatabaseIdentity(options: DatabaseIdentityOptions): Identity {
-  const { database, logger, development } = options
+  const { database, logger, development, verifyForeign } = options
   const recent = new LRUCache<string, Promise<Known | undefined>>({ max: 10_000, ttl: options.cacheMs ?? 2_000 })
   const touches = createTouches(database, logger)
   const inDatabase = <T>(work: (tx: Transaction) => Promise<T>): Promise<T> =>
     database.transaction({ role: 'sluice_api' }, work)
 
-  const look = (key: string, read: (tx: Transaction) => Promise<Known | undefined>): Promise<Known | undefined> => {
+  const remember = (key: string, find: () => Promise<Known | undefined>): Promise<Known | undefined> => {
     const held = recent.get(key)
     if (held) return held
-    const found = inDatabase(read)
+    const found = find()
     recent.set(key, found)
     // An answer that could not be had says nothing about the next one.
     found.catch(() => recent.delete(key))
     return found
   }
-  const reader = createReader(options)
+  const look = (key: string, read: (tx: Transaction) => Promise<Known | undefined>): Promise<Known | undefined> =>
+    remember(key, () => inDatabase(read))
+  const reader = createKnownReader(options)
 
   const bearer = async (token: string): Promise<Known | undefined> => {
     const name = development?.nameOf(token)
     if (name !== undefined) return look(`development ${name}`, (tx) => reader.developmentPrincipal(tx, name))
     const hash = sha256(token)
+    if (!token.startsWith(tokenPrefix) && verifyForeign) {
+      return remember(`foreign ${hash.toString('base64')}`, async () => {
+        const proof = await verifyForeign(token)
+        return proof && inDatabase((tx) => reader.federated(tx, proof.person, proof.expiresAt))
+      })
+    }
     const known = await look(`token ${hash.toString('base64')}`, (tx) => reader.token(tx, { hash }))
     if (known?.source.kind === 'token') touches.note(known.source.tokenId)
     return known
@@ -78,17 +91,33 @@ export function createDatabaseIdentity(options: DatabaseIdentityOptions): Identi
 
   const issue = async (kind: 'code' | 'pass', known: Known): Promise<OneTimeSecret> => {
     const secret = randomBytes(32).toString('base64url')
+    const { source } = known
+    const row = {
+      ...(source.kind === 'provider' ? federatedHolder(source.person) : holderOf(known.name, tokenIdOf(known))),
+      sessionHash: source.kind === 'session' ? source.hash : null,
+      proofUntil: source.kind === 'provider' ? source.expiresAt : null,
+    }
+    const lifetimeMs = kind === 'code' ? codeMs : passMs
     const expiresAt = await inDatabase((tx) =>
-      insertOneTimeSecret(tx, {
-        hash: sha256(secret),
-        kind,
-        principal: known.name,
-        tokenId: known.source.kind === 'token' ? known.source.tokenId : null,
-        sessionHash: known.source.kind === 'session' ? known.source.hash : null,
-        lifetimeMs: kind === 'code' ? codeMs : passMs,
-      }),
+      insertOneTimeSecret(tx, { ...row, hash: sha256(secret), kind, lifetimeMs }),
     )
     return { secret, expiresAt }
+  }
+
+  const makeSession = async (
+    tx: Transaction,
+    holder: Holder,
+    proofUntil: Date | null,
+  ): Promise<Session | undefined> => {
+    const id = randomBytes(32).toString('base64url')
+    const hash = sha256(id)
+    const expiresAt = await insertSession(tx, { ...holder, hash, lifetimeMs: sessionMs, proofUntil })
+    const known = await reader.session(tx, hash)
+    return known && { id, known, expiresAt }
+  }
+  const endSession = async (hash: Buffer): Promise<void> => {
+    await inDatabase((tx) => deleteSession(tx, hash))
+    recent.delete(`session ${hash.toString('base64')}`)
   }
 
   return {
@@ -96,7 +125,7 @@ export function createDatabaseIdentity(options: DatabaseIdentityOptions): Identi
       touches.start()
       const first = development?.oneTimeCode
       if (first === undefined) return
-      const row = { principal: first.name, tokenId: null, sessionHash: null }
+      const row = { ...holderOf(first.name, null), sessionHash: null, proofUntil: null }
       await inDatabase((tx) =>
         insertOneTimeSecret(tx, { ...row, hash: sha256(first.code), kind: 'code', lifetimeMs: codeMs }),
       )
@@ -127,69 +156,37 @@ export function createDatabaseIdentity(options: DatabaseIdentityOptions): Identi
           return session(source.hash)
         case 'development':
           return look(`development ${known.name}`, (tx) => reader.developmentPrincipal(tx, known.name))
+        case 'provider': {
+          const { person, expiresAt } = source
+          if (expiresAt.getTime() <= Date.now()) return undefined
+          return look(`provider ${JSON.stringify(person)}`, (tx) => reader.federated(tx, person, expiresAt))
+        }
       }
     },
     openSession: async (code, previousId) => {
-      const id = randomBytes(32).toString('base64url')
       const opened = await inDatabase(async (tx): Promise<Session | undefined> => {
         const taken = await takeOneTimeSecret(tx, 'code', sha256(code))
         if (!taken || !(await reader.origin(tx, taken))) return undefined
-        if (previousId !== undefined) await deleteSession(tx, sha256(previousId))
-        // A code that was made in a session makes a session of its own, which stands and falls with the same token.
+        // A code that was made in a session makes a session of its own, which stands and falls with the same proof.
         const made = taken.sessionHash && (await selectSession(tx, taken.sessionHash))
-        const { principal } = taken
-        const tokenId = made ? made.tokenId : taken.tokenId
-        const expiresAt = await insertSession(tx, { hash: sha256(id), principal, tokenId, lifetimeMs: sessionMs })
-        const known = await reader.session(tx, sha256(id))
-        return known && { id, known, expiresAt }
+        return makeSession(tx, made || taken, made && made.issuer !== null ? made.expiresAt : taken.proofUntil)
       })
-      if (opened && previousId !== undefined) recent.delete(`session ${sha256(previousId).toString('base64')}`)
+      if (opened && previousId !== undefined) await endSession(sha256(previousId))
       return opened
     },
-    closeSession: async (id) => {
-      await inDatabase((tx) => deleteSession(tx, sha256(id)))
-      recent.delete(`session ${sha256(id).toString('base64')}`)
+    openFederatedSession: async (person, previousHash) => {
+      const opened = await inDatabase(async (tx) => {
+        const hasRole = (await reader.federated(tx, person, new Date())) !== undefined
+        return hasRole ? makeSession(tx, federatedHolder(person), null) : undefined
+      })
+      if (opened && previousHash !== undefined) await endSession(Buffer.from(previousHash, 'base64url'))
+      return opened
     },
+    closeSession: (id) => endSession(sha256(id)),
     issueCode: (known) => issue('code', known),
     issuePass: (known) => issue('pass', known),
     stop: () => touches.stop(),
   }
-}
-
-/** What the tables say about each kind of credential. */
-function createReader({ development, platformTenant }: DatabaseIdentityOptions) {
-  const grants = async (tx: Transaction, name: string): Promise<Grant[]> => {
-    const held = [...(development?.grantsOf(name) ?? []), ...(await selectGrants(tx, name))]
-    return held.map((grant) => (grant.tenant === platformTenant ? { ...grant, platform: true } : grant))
-  }
-  const known = (found: Known): Known | undefined => (found.grants.length > 0 ? found : undefined)
-
-  const token = async (tx: Transaction, by: Parameters<typeof selectLiveToken>[1]): Promise<Known | undefined> => {
-    const found = await selectLiveToken(tx, by)
-    if (!found) return undefined
-    return known({
-      name: found.principal,
-      // A token acts in its own tenant only, whatever else its principal belongs to.
-      grants: (await grants(tx, found.principal)).filter(({ tenant }) => tenant === found.tenant),
-      ...(found.scopes && { scopes: found.scopes }),
-      source: { kind: 'token', tokenId: found.tokenId },
-    })
-  }
-  const developmentPrincipal = async (tx: Transaction, name: string): Promise<Known | undefined> =>
-    known({ name, grants: await grants(tx, name), source: { kind: 'development' } })
-
-  const session = async (tx: Transaction, hash: Buffer): Promise<Known | undefined> => {
-    const held = await selectSession(tx, hash)
-    if (!held) return undefined
-    const { principal: name, tokenId } = held
-    const found = tokenId === null ? await developmentPrincipal(tx, name) : await token(tx, { tokenId })
-    return found && { ...found, source: { kind: 'session', hash, ...(tokenId !== null && { tokenId }) } }
-  }
-  const origin = async (tx: Transaction, row: OneTimeRow): Promise<Known | undefined> => {
-    if (row.sessionHash) return session(tx, row.sessionHash)
-    return row.tokenId === null ? developmentPrincipal(tx, row.principal) : token(tx, { tokenId: row.tokenId })
-  }
-  return { grants, token, developmentPrincipal, session, origin }
 }
 
 /** Collects which tokens were used and writes them together: a token in use costs one write a minute. */
@@ -223,5 +220,7 @@ function createTouches(database: Database, logger: Logger) {
     },
   }
 }
+
+const tokenIdOf = ({ source }: Known): string | null => (source.kind === 'token' ? source.tokenId : null)
 
 const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()

@@ -1,19 +1,14 @@
 import { createHash } from 'node:crypto'
-import type { Database } from '../database/database.ts'
-import type { Logger } from '../platform/logger.ts'
-import { createDatabaseIdentity } from './database-identity.ts'
+import { createDatabaseIdentity, type DatabaseIdentityOptions } from './database-identity.ts'
 import type { Identity } from './principal.ts'
 
 export const developmentPrincipals = ['requester', 'approver', 'admin'] as const
 export type DevelopmentPrincipal = (typeof developmentPrincipals)[number]
 
-export interface DevelopmentIdentityOptions {
-  readonly database: Database
-  readonly logger: Logger
+export interface DevelopmentIdentityOptions extends Omit<DatabaseIdentityOptions, 'development'> {
   readonly tokens: Readonly<Record<DevelopmentPrincipal, string>>
   /** The code in the link that `sluice start` prints: opens the console as `requester`, once. */
   readonly oneTimeCode?: string
-  readonly platformTenant?: string
 }
 
 /**
@@ -21,13 +16,11 @@ export interface DevelopmentIdentityOptions {
  * on loopback only. Their tokens are in a file; their sessions are in the database like everybody's.
  */
 export function createDevelopmentIdentity(options: DevelopmentIdentityOptions): Identity {
-  const { database, logger, tokens, oneTimeCode, platformTenant } = options
+  const { tokens, oneTimeCode, ...rest } = options
   // Looked up by hash: how long a look-up takes says nothing about the token.
   const byToken = new Map(developmentPrincipals.map((name) => [sha256(tokens[name]), name]))
   return createDatabaseIdentity({
-    database,
-    logger,
-    ...(platformTenant !== undefined && { platformTenant }),
+    ...rest,
     development: {
       nameOf: (token) => byToken.get(sha256(token)),
       grantsOf: (name) => {

@@ -9,6 +9,8 @@ export interface Principal {
   readonly roles: readonly string[]
   /** Groups that the identity provider names. @default none */
   readonly groups?: readonly string[]
+  /** Who acts by this name: with a token that they made for somebody else. */
+  readonly madeBy?: string
 }
 
 /** Whom a credential belongs to, before the request has said in which tenant it acts. */
@@ -16,8 +18,12 @@ export interface Known {
   readonly name: string
   /** At least one: who has no role anywhere is nobody. */
   readonly grants: readonly Grant[]
+  /** As the identity provider named them. @default none */
+  readonly groups?: readonly string[]
   /** A token's scopes: never more than these, whatever the roles say. */
   readonly scopes?: readonly string[]
+  /** Who made the token for this principal, where that was somebody else. */
+  readonly madeBy?: string
   /** What it stands and falls with. */
   readonly source: Source
 }
@@ -27,6 +33,8 @@ export interface Grant {
   readonly role: Role
   /** Whether the tenant is that of those who run the platform. @default false */
   readonly platform?: boolean
+  /** The environments in which the role holds. @default everywhere */
+  readonly environments?: readonly string[]
 }
 
 export type Source =
@@ -34,6 +42,16 @@ export type Source =
   /** With the token that the session was made with, where there was one. */
   | { readonly kind: 'session'; readonly hash: Buffer; readonly tokenId?: string }
   | { readonly kind: 'development' }
+  | { readonly kind: 'provider'; readonly person: FederatedPerson; readonly expiresAt: Date }
+
+/** A principal as the identity provider names it. */
+export interface FederatedPerson {
+  readonly issuer: string
+  readonly name: string
+  readonly groups: readonly string[]
+  /** Where the provider lets it act. @default wherever it, or one of its groups, has a role */
+  readonly tenants?: readonly string[]
+}
 
 /** What a request shows to prove who it comes from. */
 export type Credential =
@@ -46,7 +64,10 @@ export interface Identity {
   /** Needs the database's tables. */
   start(): Promise<void>
   authenticate(credential: Credential): Promise<Known | undefined>
-  /** Who acts for a principal that asked in advance, as it is now: undefined once it has no role in the tenant. */
+  /**
+   * Who acts for a principal that asked in advance, as it is now: undefined once it has no role in the tenant by its own
+   * name. Nobody says then which groups it is in.
+   */
   find(tenant: string, name: string): Promise<Caller | undefined>
   /** The same as it is now: undefined once its token is revoked or expired, its session closed, its last role taken. */
   refresh(known: Known): Promise<Known | undefined>
@@ -55,6 +76,8 @@ export interface Identity {
    * the code is unknown, used or expired.
    */
   openSession(code: string, previousId?: string): Promise<Session | undefined>
+  /** A session for whom the identity provider has just let in; ends the one before. Undefined where it has no role. */
+  openFederatedSession(person: FederatedPerson, previousHash?: string): Promise<Session | undefined>
   closeSession(id: string): Promise<void>
   /** A one-time code into the console for this principal. */
   issueCode(known: Known): Promise<OneTimeSecret>

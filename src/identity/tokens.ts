@@ -8,7 +8,7 @@ import { insertToken, markRevoked, selectToken, selectTokens, type TokenRow } fr
 import { appendAudit } from './audit.sql.ts'
 
 /** Secret scanners find a leaked token by this. */
-const tokenPrefix = 'slc_'
+export const tokenPrefix = 'slc_'
 const shownCharacters = tokenPrefix.length + 6
 
 export interface NewToken {

@@ -18,7 +18,7 @@ export { useMuted, useNotifications, useUnread, type MutedView, type Notificatio
 export { TicketPanel, ticketTitle, type TicketPanelProps } from './ticket-panel.tsx'
 export { useCancelTask, useTask, type CancelView, type TaskView } from './use-task.ts'
 export { useSubmit, type SubmitView } from './use-submit.ts'
-export { useSession, type SessionView } from './use-session.ts'
+export { useLoginUrl, useSession, type SessionView } from './use-session.ts'
 export { inboxKeys, sessionKeys, taskKeys, ticketKeys } from './query-keys.ts'
 export { TaskPanel, type TaskPanelProps } from './task-panel.tsx'
 export { Elapsed, Moment, StatusBadge, TicketState } from './task-parts.tsx'

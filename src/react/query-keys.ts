@@ -29,5 +29,5 @@ export const inboxKeys = {
   muted: ['sluice', 'inbox', 'muted'],
 } as const
 
-/** Who is signed in. */
-export const sessionKeys = { me: ['sluice', 'session', 'me'] } as const
+/** Who is signed in, and how one may be. */
+export const sessionKeys = { me: ['sluice', 'session', 'me'], options: ['sluice', 'session', 'options'] } as const

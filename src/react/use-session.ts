@@ -31,15 +31,17 @@ export function useSession(): SessionView {
     refetchInterval: ({ state }) => state.status === 'error' && 5_000,
   })
   const { mutate } = useMutation({
-    mutationFn: async () => {
-      // Over already is what was asked for.
-      await client.signOut().catch((error: unknown) => {
-        if (!isSignedOut(error)) throw error
-      })
-    },
-    onSuccess: () => {
+    mutationFn: () =>
+      client.signOut().catch((error: unknown) => {
+        // Over already is what was asked for.
+        if (isSignedOut(error)) return { logout_url: null }
+        throw error
+      }),
+    onSuccess: ({ logout_url: logoutUrl }) => {
       queryClient.setQueryData(sessionKeys.me, null)
       queryClient.removeQueries({ predicate: ({ queryKey }) => queryKey[1] !== sessionKeys.me[1] })
+      // Else the next one at this screen would be let in again without a question.
+      if (logoutUrl !== null) location.assign(logoutUrl)
     },
   })
   const state = me.isPending
@@ -50,6 +52,16 @@ export function useSession(): SessionView {
         ? 'signed-out'
         : 'signed-in'
   return { state, me: me.data ?? null, error: me.error, retry: () => void me.refetch(), signOut: () => mutate() }
+}
+
+/** Where a browser may sign in at an identity provider; null where there is none, or nobody knows yet. */
+export function useLoginUrl(): string | null {
+  const client = useSluiceClient()
+  const { data } = useQuery({
+    queryKey: sessionKeys.options,
+    queryFn: ({ signal }) => client.signInOptions({ signal }),
+  })
+  return data?.login_url ?? null
 }
 
 function isSignedOut(error: unknown): boolean {

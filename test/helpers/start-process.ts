@@ -22,6 +22,7 @@ const exitCode = await runStart(
       kubeconfig: () => '',
       stop: async () => say('the cluster has stopped\n'),
     }),
+    startDemo: () => Promise.reject(new Error('there is no demo here')),
     startSluice,
     platform: {},
     print: say,

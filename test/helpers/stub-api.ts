@@ -104,11 +104,12 @@ async function answer(
   if (!url.pathname.startsWith('/api/v1/')) return serveFile(options.webRoot, url.pathname, response)
   const route = `${method} ${url.pathname.slice('/api/v1'.length)}`
   if (route === 'POST /session') return signIn(api, body, response)
+  if (route === 'GET /session/options') return json(response, 200, { login_url: null })
   const principal = principalOf(api, request)
   if (principal === null) return problem(response, 401, 'Sign in first.')
   if (route === 'DELETE /session') {
-    response.writeHead(204, { 'set-cookie': 'sluice=; Path=/; Max-Age=0' }).end()
-    return
+    response.setHeader('set-cookie', 'sluice=; Path=/; Max-Age=0')
+    return json(response, 200, { logout_url: null })
   }
   if (route === 'GET /me') {
     return json(response, 200, { principal, tenant: 'default', tenants: ['default'], roles: [principal] })

@@ -40,6 +40,10 @@ describe('a real database: from nobody to a tenant with its people', () => {
 
     expect((await run(['role-bindings', 'grant', 'bob', 'requester'], admin)).out).toBe('bob is requester')
     expect((await run(['role-bindings', 'list'], admin)).out).toContain('ada  admin  granted by sluice admin create')
+    expect((await run(['role-bindings', 'grant', '/Team A', 'viewer', '--group'], admin)).out).toBe('/Team A is viewer')
+    expect((await run(['role-bindings', 'list'], admin)).out).toContain('group /Team A  viewer  granted by ada')
+    const gone = await run(['role-bindings', 'withdraw', '/Team A', 'viewer', '--group'], admin)
+    expect(gone.out).toBe('/Team A is no longer viewer')
     const make = ['tokens', 'create', '--name', 'ci', '--principal', 'bob', '--expires-in-days', '7', '--json']
     const made: unknown = JSON.parse((await run(make, admin)).out)
     expect(made).toMatchObject({ principal: 'bob', created_by: 'ada' })

@@ -42,7 +42,7 @@ function Door({
     case 'error':
       return <NoAnswer error={session.error} retry={session.retry} />
     case 'signed-out':
-      return <SignedOut reason={wasIn ? 'ended' : outcome.kind === 'refused' ? outcome.error : null} />
+      return <SignedOut reason={wasIn ? 'ended' : outcome.kind === 'refused' ? outcome.reason : null} />
     case 'signed-in':
       return (
         // The live connection needs the cookie, so it begins here.

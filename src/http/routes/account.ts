@@ -1,5 +1,12 @@
 import { z } from 'zod'
-import { type Me, meSchema, sessionCodeSchema, sessionRequestSchema } from '../../contract/session.ts'
+import {
+  type Me,
+  meSchema,
+  sessionCodeSchema,
+  sessionRequestSchema,
+  signedOutSchema,
+  signInOptionsSchema,
+} from '../../contract/session.ts'
 import { withSource } from '../../database/request-source.ts'
 import { callerIn } from '../../identity/caller.ts'
 import { noteSession } from '../../identity/note-session.ts'
@@ -9,10 +16,12 @@ import { callerOf, knownOf, refuseCrossOrigin } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
 import { sourceBy } from '../source-of.ts'
-import { clearSessionCookie, readSessionId, setSessionCookie } from '../session-cookie.ts'
+import { providerLogout } from './login.ts'
+import { clearSessionCookie, isHttps, readSessionId, setSessionCookie } from '../session-cookie.ts'
 
 /** Who the caller is, and the browser's session. */
-export function accountRoutes(app: App, { database, identity }: Services): void {
+export function accountRoutes(app: App, services: Services): void {
+  const { database, identity } = services
   app.get(
     '/me',
     {
@@ -20,6 +29,15 @@ export function accountRoutes(app: App, { database, identity }: Services): void 
       schema: { summary: 'Who you are, and what you may do', response: { 200: meSchema } },
     },
     (request) => toMe(callerOf(request)),
+  )
+
+  app.get(
+    '/session/options',
+    {
+      config: { permission: 'public' },
+      schema: { summary: 'How a browser may sign in', response: { 200: signInOptionsSchema } },
+    },
+    () => ({ login_url: services.login ? '/login' : null }),
   )
 
   app.post(
@@ -41,22 +59,24 @@ export function accountRoutes(app: App, { database, identity }: Services): void 
         throw new HttpProblem('unauthenticated', { detail })
       }
       await withSource(sourceBy(request, session.known), () => noteSession(database, 'session.opened', session.known))
-      setSessionCookie(request, reply, session)
+      setSessionCookie(reply, session, { secure: isHttps(request) })
       return toMe(callerIn(session.known, tenant))
     },
   )
 
   app.delete(
     '/session',
-    { config: { permission: 'self' }, schema: { summary: 'Sign out', response: { 204: z.null() } } },
+    { config: { permission: 'self' }, schema: { summary: 'Sign out', response: { 200: signedOutSchema } } },
     async (request, reply) => {
       const id = readSessionId(request)
+      // Only who came from there has a session there.
+      const fromProvider = knownOf(request).groups !== undefined
       if (id !== undefined) {
         await identity.closeSession(id)
         await noteSession(database, 'session.closed', knownOf(request))
       }
       clearSessionCookie(request, reply)
-      return reply.status(204).send(null)
+      return { logout_url: fromProvider ? await providerLogout(services) : null }
     },
   )
 

@@ -10,7 +10,7 @@ import type { Services } from '../services.ts'
 const dayMs = 86_400_000
 
 /** API tokens: everybody's own, and for an admin everybody's of the tenant. */
-export function tokenRoutes(app: App, { database }: Services): void {
+export function tokenRoutes(app: App, { database, identity }: Services): void {
   app.post(
     '/tokens',
     {
@@ -25,6 +25,7 @@ export function tokenRoutes(app: App, { database }: Services): void {
       const caller = callerOf(request)
       const { name, principal = caller.principal.name, scopes, expires_in_days: days } = request.body
       refuseOthers(caller, principal)
+      if (!(await identity.find(caller.tenant, principal))) throw noRoleByName(principal)
       const { token, shown } = await createToken(database, {
         tenant: caller.tenant,
         actor: caller.principal.name,
@@ -79,6 +80,14 @@ export function tokenRoutes(app: App, { database }: Services): void {
       return reply.status(204).send(null)
     },
   )
+}
+
+// A token has no provider's word for its principal's groups.
+function noRoleByName(principal: string): HttpProblem {
+  return new HttpProblem('invalid_input', {
+    detail: `${principal} has no role by that name here, so that a token would let nobody in: a group's roles come with a login only. Have an admin give ${principal} a role.`,
+    errors: [{ pointer: '/principal', message: 'has no role by name' }],
+  })
 }
 
 // Who gives roles has all of the tenant's tokens in hand; everybody else their own.

@@ -25,10 +25,10 @@ const tokensSchema = z.object({ requester: z.string(), approver: z.string(), adm
 const postgresSchema = z.object({ port: z.number(), password: z.string() })
 
 /** `sluice start` as a user runs it, on a free port; resolves when it says that it is ready. */
-export async function startSluiceProcess(dataDir: string): Promise<SluiceProcess> {
+export async function startSluiceProcess(dataDir: string, ...flags: readonly string[]): Promise<SluiceProcess> {
   await buildSluice()
   const program = await startProgram({
-    args: [join(root, 'bin/sluice.js'), 'start', '--data', dataDir, '--port', '0'],
+    args: [join(root, 'bin/sluice.js'), 'start', '--data', dataDir, '--port', '0', ...flags],
     ready: /^Simulated cluster: .*\n/m,
   })
   const read = async (name: string): Promise<unknown> => JSON.parse(await readFile(join(dataDir, name), 'utf8'))
