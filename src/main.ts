@@ -246,6 +246,7 @@ function assemble(options: StartOptions) {
   const policies = createPolicyStore({
     database,
     logger,
+    platformTenant: options.platformTenant ?? 'platform',
     ...(options.policyFile !== undefined && { file: options.policyFile }),
   })
   const gate = createGate({ active: policies.active })

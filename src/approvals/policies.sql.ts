@@ -15,13 +15,18 @@ export interface NewVersion {
   readonly loadedBy: string
 }
 
-/** Makes it the active policy, unless it is. */
-export async function insertPolicy(tx: Transaction, { digest, source, loadedBy }: NewVersion): Promise<void> {
+/** Makes it the active policy, unless it is. Returns its number where it is new. */
+export async function insertPolicy(
+  tx: Transaction,
+  { digest, source, loadedBy }: NewVersion,
+): Promise<number | undefined> {
   // Processes that start together bring the same file: one of them writes it.
   await sql`select pg_advisory_xact_lock(hashtextextended('sluice.policies', 0))`.execute(tx)
-  await sql`insert into sluice.policies (digest, source, loaded_by)
+  const { rows } = await sql<{ version: number }>`insert into sluice.policies (digest, source, loaded_by)
     select ${digest}, ${source}, ${loadedBy}
-    where ${digest} is distinct from (select digest from sluice.policies order by version desc limit 1)`.execute(tx)
+    where ${digest} is distinct from (select digest from sluice.policies order by version desc limit 1)
+    returning version`.execute(tx)
+  return rows[0]?.version
 }
 
 /** Newest first. */

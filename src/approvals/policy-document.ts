@@ -62,6 +62,13 @@ const environmentEntry = z
     'must name clusters, namespaces or organizations',
   )
 
+const quota = z.strictObject({
+  name,
+  tenants: names.min(1).optional(),
+  operations: names.min(1).optional(),
+  active_tasks: z.number().int().min(1).max(100_000),
+})
+
 const policyTest = z.strictObject({
   name: z.string(),
   given: z.strictObject({
@@ -88,6 +95,12 @@ const policyDocument = z.strictObject({
       open_tickets_per_tenant: z.number().int().min(1).max(100_000).default(1_000),
     })
     .default({ open_tickets_per_requester: 100, open_tickets_per_tenant: 1_000 }),
+  /** How many tasks a tenant may have that have not ended; each tenant for itself. */
+  quotas: z
+    .array(quota)
+    .max(100)
+    .default([])
+    .refine((all) => new Set(all.map((one) => one.name)).size === all.length, 'has a name twice'),
   rules: z.array(rule).min(1).max(500),
   tests: z.array(policyTest).max(500).default([]),
 })

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { appendNote } from '../database/append-note.sql.ts'
 import type { Database } from '../database/database.ts'
 import type { Logger } from '../platform/logger.ts'
 import { defaultPolicy } from './default-policy.ts'
@@ -29,6 +30,8 @@ export interface PolicyStore {
 export interface PolicyStoreOptions {
   readonly database: Database
   readonly logger: Logger
+  /** Whose log says which policy was loaded when, and by whom. */
+  readonly platformTenant: string
   /** Path of a YAML file. Without one the database's policy holds; without that, the default one. */
   readonly file?: string
   /** Milliseconds between looks. @default 2_000 */
@@ -47,7 +50,7 @@ export function createPolicyStore(options: PolicyStoreOptions): PolicyStore {
     if (text === undefined || text === readText) return
     readText = text
     const { digest } = compilePolicy(text)
-    await writeVersion(database, { digest, source: text, loadedBy: `file ${file}` })
+    await writeVersion(options, { digest, source: text, loadedBy: `file ${file}` })
   }
 
   const readActive = async (): Promise<void> => {
@@ -76,7 +79,7 @@ export function createPolicyStore(options: PolicyStoreOptions): PolicyStore {
     },
     history: (limit) => readHistory(database, limit),
     start: async () => {
-      if (file === undefined) await writeFirst(database)
+      if (file === undefined) await writeFirst(options)
       else await readSource()
       await readActive()
       timer = setInterval(() => {
@@ -91,15 +94,20 @@ export function createPolicyStore(options: PolicyStoreOptions): PolicyStore {
   }
 }
 
-function writeVersion(database: Database, version: NewVersion): Promise<void> {
-  return database.transaction({ role: 'sluice_api' }, (tx) => insertPolicy(tx, version))
+function writeVersion({ database, platformTenant: tenant }: PolicyStoreOptions, version: NewVersion): Promise<void> {
+  return database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
+    const number = await insertPolicy(tx, version)
+    if (number === undefined) return
+    const data = { version: number, digest: version.digest }
+    await appendNote(tx, { type: 'policy.loaded', actor: version.loadedBy, data })
+  })
 }
 
-async function writeFirst(database: Database): Promise<void> {
-  const [standing] = await readHistory(database, 1)
+async function writeFirst(options: PolicyStoreOptions): Promise<void> {
+  const [standing] = await readHistory(options.database, 1)
   if (standing) return
   const { digest } = compilePolicy(defaultPolicy)
-  await writeVersion(database, { digest, source: defaultPolicy, loadedBy: 'default' })
+  await writeVersion(options, { digest, source: defaultPolicy, loadedBy: 'default' })
 }
 
 function readHistory(database: Database, limit: number): Promise<PolicyVersion[]> {

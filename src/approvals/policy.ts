@@ -50,6 +50,7 @@ export interface Policy {
   /** SHA-256 of the source. */
   readonly digest: string
   readonly limits: PolicyDocument['limits']
+  readonly quotas: PolicyDocument['quotas']
   readonly rules: readonly {
     readonly name: string
     readonly when: string | null
@@ -90,6 +91,7 @@ export function compilePolicy(source: string): Policy {
     source,
     digest: sha256(source),
     limits: document.limits,
+    quotas: document.quotas,
     rules: document.rules.map((rule) => ({ name: rule.name, when: rule.when ?? null, outcome: outcomeOf(rule) })),
     tests: document.tests,
     strictestEnvironment: strictest,

@@ -43,6 +43,7 @@ export const problemKinds = {
   confirmation_required: { status: 422, title: 'Type the name again', retryable: false },
   no_mail_server: { status: 422, title: 'No mail server', retryable: false },
   no_secret_key: { status: 422, title: 'No key for secrets', retryable: false },
+  quota_exceeded: { status: 429, title: 'Quota exceeded', retryable: true },
   too_many_tickets: { status: 429, title: 'Too many open tickets', retryable: true },
   identity_provider_unreachable: { status: 503, title: 'The identity provider cannot be reached', retryable: true },
   internal_error: { status: 500, title: 'Something went wrong', retryable: true },

@@ -122,6 +122,10 @@ export function toAnswer(accepted: AcceptedTask, operation: string, ticketId = a
       throw new HttpProblem('too_many_tickets', {
         detail: `Too many requests ${outcome === 'tickets_of_tenant' ? 'of your tenant' : 'of yours'} wait for an approval already. Have some decided, or withdraw some.`,
       })
+    case 'over_quota':
+      throw new HttpProblem('quota_exceeded', {
+        detail: `Your tenant has as many active tasks as its quota allows: ${accepted.reason ?? ''}. Wait for some to end, or cancel some.`,
+      })
     case 'accepted':
     case 'joined':
     case 'replayed': {

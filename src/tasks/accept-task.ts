@@ -12,7 +12,7 @@ import type { Operation } from '../operations/define-operation.ts'
 import type { FeatureFlags } from '../platform/feature-flags.ts'
 import type { Tracer } from '../platform/tracer.ts'
 import type { NewJob, Queue, QueueName } from '../queue/queue.ts'
-import type { Gate, GatedRequest, JudgedRow } from './gate.ts'
+import { describeQuotas, type Gate, type GatedRequest, type JudgedRow } from './gate.ts'
 import { nameRequest, type Places } from './places.ts'
 import { type AcceptOutcome, type AcceptRow, acceptTasks, type RequestPayload } from './accept-tasks.sql.ts'
 import { type PinnedFlags, pinFlags } from './pin-flags.ts'
@@ -45,7 +45,7 @@ export interface AcceptedTask {
   readonly taskId: string
   readonly status: TaskStatus
   readonly deduplicated: boolean
-  /** Why policy refused it, as a sentence. */
+  /** Why policy refused it, as a sentence; or the quotas that it was over. */
   readonly reason?: string
   /** The feature flag that is off. */
   readonly flag?: string
@@ -206,7 +206,8 @@ async function acceptGroup(options: TaskAcceptorOptions, group: readonly GatedRe
   return outcomes
     .toSorted((a, b) => a.idx - b.idx)
     .map(({ idx, outcome, task_id, status, deduplicated }) => {
-      const reason = judged[idx]?.reason
+      const judgement = judged[idx]
+      const reason = outcome === 'over_quota' ? describeQuotas(judgement?.row.payload.quotas ?? []) : judgement?.reason
       const flag = group[idx]?.request.flags?.off
       if (outcome === 'denied' && flag !== undefined)
         return { outcome: 'flag_off', taskId: task_id, status, deduplicated, flag }

@@ -47,10 +47,19 @@ export interface RequestPayload {
   readonly requester?: { readonly roles: readonly string[]; readonly groups: readonly string[] }
   /** Why it cannot be accepted: `accept_tasks` writes nothing and answers so, unless the key was used before. */
   readonly refused?: 'denied' | 'unconfirmed'
+  /** Quotas of the tenant that the task counts in, until it has ended. */
+  readonly quotas?: readonly Quota[]
   readonly ticket_id?: string
   readonly ticket?: NewTicket
   /** Of an item of a batch that shares its ticket with others. */
   readonly item?: { readonly payload_hash: string; readonly options: TaskOptions }
+}
+
+/** How many tasks of these operations (of any, without them) a tenant may have at once. */
+export interface Quota {
+  readonly name: string
+  readonly max: number
+  readonly operations?: readonly string[]
 }
 
 /** The ticket that opens with the request. */
@@ -78,6 +87,7 @@ export interface AcceptOutcome {
     | 'unconfirmed'
     | 'tickets_of_requester'
     | 'tickets_of_tenant'
+    | 'over_quota'
   readonly task_id: string
   readonly status: TaskStatus
   readonly deduplicated: boolean

@@ -153,6 +153,8 @@ function refusal({ outcome, task_id, status }: AcceptOutcome, reason: string | u
     case 'tickets_of_requester':
     case 'tickets_of_tenant':
       return tooManyTickets
+    case 'over_quota':
+      return 'is one more than a quota of the tenant allows'
   }
 }
 

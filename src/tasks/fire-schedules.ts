@@ -179,6 +179,7 @@ function whyNot(outcome: AcceptOutcome | undefined, reason: string | undefined):
   if (reason !== undefined) return [reason, true]
   if (outcome?.outcome === 'tickets_of_requester' || outcome?.outcome === 'tickets_of_tenant')
     return ['it needs an approval, and as many tickets are open as the policy allows.', true]
+  if (outcome?.outcome === 'over_quota') return ['the tenant has as many active tasks as its quota allows.', true]
   const other = outcome ? `${toWireId('task', outcome.task_id)}, which is ${outcome.status}` : 'another task'
   return [`it is in the way of ${other}.`, false]
 }

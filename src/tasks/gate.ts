@@ -3,7 +3,7 @@ import type { ActivePolicy } from '../approvals/policy-store.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { AcceptRequest } from './accept-task.ts'
-import type { AcceptRow, RequestPayload } from './accept-tasks.sql.ts'
+import type { AcceptRow, Quota, RequestPayload } from './accept-tasks.sql.ts'
 import { nameRequest, type Places } from './places.ts'
 import { type FoundPlacement, readPlacements } from './target-placements.sql.ts'
 
@@ -59,7 +59,8 @@ function judgeOne(
     row.target !== null,
   )
   const verdict = policy.evaluate(facts)
-  const payload = { ...row.payload, placement, environment, requester }
+  const quotas = quotasOf(policy, row)
+  const payload = { ...row.payload, placement, environment, requester, ...(quotas.length > 0 && { quotas }) }
   if (verdict.outcome === 'deny') {
     return { row: { ...row, payload: { ...payload, refused: 'denied' } }, reason: verdict.reason }
   }
@@ -69,6 +70,19 @@ function judgeOne(
   }
   if (verdict.outcome === 'allow') return { row: { ...row, payload } }
   return { row: { ...row, payload: { ...payload, ...withTicket(row, { verdict, policy, version, request }) } } }
+}
+
+function quotasOf(policy: Policy, { tenant, operation }: AcceptRow): Quota[] {
+  return policy.quotas
+    .filter(
+      ({ tenants, operations }) => tenants?.includes(tenant) !== false && operations?.includes(operation) !== false,
+    )
+    .map(({ name, active_tasks: max, operations }) => ({ name, max, ...(operations && { operations }) }))
+}
+
+/** Which quotas a request was over, or might have been: `vms (10 active tasks)`. */
+export function describeQuotas(quotas: readonly Quota[]): string {
+  return quotas.map(({ name, max }) => `${name} (${max} active tasks)`).join(', ')
 }
 
 interface TicketSource {

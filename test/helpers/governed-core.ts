@@ -23,7 +23,13 @@ export async function startGovernedCore(
   const folder = await mkdtemp(join(tmpdir(), 'sluice-policy-'))
   const file = join(folder, 'policy.yaml')
   await writeFile(file, policy)
-  const policies = createPolicyStore({ database: core.database, logger: createMemoryLogger(), file, pollMs: 3_600_000 })
+  const policies = createPolicyStore({
+    database: core.database,
+    logger: createMemoryLogger(),
+    platformTenant: 'platform',
+    file,
+    pollMs: 3_600_000,
+  })
   await policies.start()
   const gate = createGate({ active: policies.active })
   return {

@@ -206,7 +206,7 @@ end $$;
 
 -- Accepts up to a few hundred requests in one call; each row brings its own tenant. Per request:
 -- outcome 'accepted' | 'joined' | 'replayed' | 'key_reused' | 'conflict', or as `payload.refused` says, or
--- 'tickets_of_requester' | 'tickets_of_tenant' (too many are open); only 'accepted' has written a request event.
+-- 'tickets_of_requester' | 'tickets_of_tenant' (too many are open) | 'over_quota'; only 'accepted' has written a request event.
 -- A lost race on a key raises 23505, and the caller tries the requests one by one.
 create or replace function sluice.accept_tasks(requests jsonb)
 returns table (idx int, outcome text, task_id uuid, status text, deduplicated boolean, job_priority int)
@@ -238,7 +238,7 @@ begin
       operation text, target text, idempotency_key text, request_hash text, payload jsonb)
   ), plain as materialized (
     -- Look-ups in the select list: a join could be planned as a scan of every task.
-    select coalesce(bool_and(not a.payload ?| array['refused', 'ticket']
+    select coalesce(bool_and(not a.payload ?| array['refused', 'ticket', 'quotas']
         and (a.active_key is null or (select t.task_id from tasks t where t.active_key = a.active_key) is null)
         and (a.active_target is null or (select t.task_id from tasks t where t.active_target = a.active_target) is null)
         and (a.idempotency_key is null or (select k.task_id from idempotency_keys k
@@ -282,6 +282,9 @@ declare
   full_for text;
   turn bigint;
   turn_of text;
+  quota record;
+  -- Places left of each quota that was looked at, by tenant and name.
+  room jsonb := '{}';
 begin
   for r in
     select * from jsonb_to_recordset(requests) as x (idx int, task_id uuid, event_id uuid, tenant text, actor text,
@@ -344,6 +347,24 @@ begin
     if outcome = 'accepted' and r.payload ? 'refused' then
       outcome := r.payload->>'refused';
     end if;
+    if outcome = 'accepted' and r.payload ? 'quotas' then
+      for quota in select q.name, q.max, q.operations, r.tenant || '/' || q.name as key
+        from jsonb_to_recordset(r.payload->'quotas') as q (name text, max int, operations text[]) order by q.name
+      loop
+        if not room ? quota.key then
+          -- Counted under a lock of the tenant's: two acceptances at once cannot both take the last place. What a task
+          -- holds it holds until it has ended, so that nothing has to be given back.
+          perform pg_advisory_xact_lock(hashtextextended('sluice.quota/' || r.tenant, 0));
+          room := room || jsonb_build_object(quota.key, quota.max - (select count(*) from (
+            select from tasks t where t.tenant_id = r.tenant
+              and t.status in ('AWAITING_APPROVAL', 'SCHEDULED', 'PENDING', 'RUNNING', 'WAITING', 'RETRYING')
+              and (quota.operations is null or t.operation = any (quota.operations)) limit quota.max) counted));
+        end if;
+        if (room->>quota.key)::int <= 0 then
+          outcome := 'over_quota';
+        end if;
+      end loop;
+    end if;
     if outcome = 'accepted' and r.payload ? 'ticket' then
       full_for := open_ticket(r.tenant, r.task_id, r.actor, r.payload);
       if full_for is not null then
@@ -352,6 +373,9 @@ begin
     end if;
     job_priority := null;
     if outcome = 'accepted' then
+      for quota in select r.tenant || '/' || (q->>'name') as key from jsonb_array_elements(r.payload->'quotas') q loop
+        room := room || jsonb_build_object(quota.key, (room->>quota.key)::int - 1);
+      end loop;
       if turn_of is distinct from r.tenant || '/' || (r.payload->>'class') then
         turn_of := r.tenant || '/' || (r.payload->>'class');
         select t.fair_tag into turn from tasks t where t.queue_key = turn_of
