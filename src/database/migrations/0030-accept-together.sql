@@ -105,6 +105,8 @@ begin
     update tasks set joined_by = case when new.actor = any(joined_by) or new.actor = requested_by then joined_by
       else joined_by || new.actor end, last_seq = new.seq
       where task_id = new.task_id;
+  elsif new.type = 'task.regated' then
+    update tasks set ticket_id = (p->>'ticket_id')::uuid, last_seq = new.seq where task_id = new.task_id;
   elsif new.type = 'task.cancel_requested' then
     update tasks set cancel_requested_by = coalesce(cancel_requested_by, new.actor), last_seq = new.seq
       where task_id = new.task_id;
@@ -143,66 +145,6 @@ begin
 end $$;
 create trigger domain_events_requests after insert on sluice.domain_events referencing new table as written
   for each statement when (current_setting('role') = 'sluice_api') execute function sluice.project_requests();
-
--- As before, but for requests, whose tasks are not there yet; and the ticket is its id.
-create or replace function sluice.make_notifications() returns trigger
-language plpgsql security definer set search_path = sluice, pg_catalog set enable_seqscan = off set jit = off as $$
-declare
-  task tasks;
-  about text := coalesce(new.task_id::text, new.payload->>'task');
-  what text;
-  whom text[];
-  wanted boolean := exists (select from webhooks w where w.tenant_id = new.tenant_id and w.deleted_at is null);
-begin
-  what := case
-    when new.type in ('task.requested', 'ticket.approved') then 'approval_pending'
-    when new.type in ('task.approved', 'task.rejected') then 'approval_decided'
-    when new.type = 'task.expired' then 'approval_expired'
-    when new.type = 'ticket.changed' then 'approval_changed'
-    when new.type = 'batch.ended' then 'batch_ended'
-    when (new.payload->>'dead_lettered')::boolean then 'dead_letter'
-    else 'task_ended' end;
-
-  if new.type = 'task.requested' then
-    -- Its task is written when the statement ends.
-    task.operation := new.operation;
-    task.target := new.target;
-    task.status := new.payload->>'status';
-    task.ticket_id := (new.payload->>'ticket_id')::uuid;
-  elsif new.task_id is not null then
-    select * into task from tasks t where t.task_id = new.task_id;
-    -- The end of a batch is told once, for all of its items.
-    if task.batch_id is not null and what = 'task_ended' then
-      return null;
-    end if;
-  end if;
-  if new.type = 'task.requested' then
-    whom := array(
-      select 'role:' || r from jsonb_array_elements_text(new.payload #> '{ticket,stages,0,roles}') r
-      union all select 'group:' || g from jsonb_array_elements_text(new.payload #> '{ticket,stages,0,groups}') g);
-  elsif new.task_id is null then
-    whom := array(select jsonb_array_elements_text(new.payload->'notify'));
-  else
-    whom := 'principal:' || task.requested_by || array(select 'principal:' || j from unnest(task.joined_by) j);
-    if what = 'dead_letter' then
-      whom := whom || array['role:operator', 'role:admin'];
-    end if;
-  end if;
-  if cardinality(whom) = 0 then
-    return null;
-  end if;
-  insert into notifications (seq, tenant_id, kind, recipients, except_principals, task_id, data, dispatched_at)
-    values (new.seq, new.tenant_id, what, array(select distinct new.tenant_id || '/' || w from unnest(whom) w),
-      array[new.actor] || case when new.type = 'ticket.approved' then
-        array(select jsonb_array_elements_text(coalesce(new.payload->'requesters', '[]'))) else '{}' end,
-      new.task_id,
-      jsonb_strip_nulls(jsonb_build_object('event', new.type, 'actor', new.actor, 'operation', task.operation,
-        'target', task.target, 'status', task.status, 'ticket', coalesce(task.ticket_id::text, new.payload->>'ticket'),
-        'task', about, 'comment', new.payload->>'comment', 'explain', new.payload->>'explain',
-        'detail', new.payload #>> '{error,detail}')),
-      case when wanted then null else clock_timestamp() end);
-  return null;
-end $$;
 
 -- Accepts up to a few hundred requests in one call; each row brings its own tenant. Per request:
 -- outcome 'accepted' | 'joined' | 'replayed' | 'key_reused' | 'conflict', or as `payload.refused` says, or

@@ -6,7 +6,7 @@ alter table sluice.notifications add constraint notifications_kind_check check (
   'approval_decided', 'approval_expired', 'approval_changed', 'task_ended', 'batch_ended', 'dead_letter',
   'schedule_skipped')) not valid;
 
--- What an event tells whom. One that moves no task says itself what it tells (`tells`), where its type does not.
+-- What an event tells whom. Of a batch each ticket and the end are told once, for all of its items. One that moves no task says itself what it tells (`tells`), where its type does not.
 create or replace function sluice.make_notifications() returns trigger
 language plpgsql security definer set search_path = sluice, pg_catalog set enable_seqscan = off set jit = off as $$
 declare
@@ -26,7 +26,13 @@ begin
     when (new.payload->>'dead_lettered')::boolean then 'dead_letter'
     else 'task_ended' end;
 
-  if new.task_id is not null then
+  if new.type = 'task.requested' then
+    -- Its task is written when the statement ends.
+    task.operation := new.operation;
+    task.target := new.target;
+    task.status := new.payload->>'status';
+    task.ticket_id := (new.payload->>'ticket_id')::uuid;
+  elsif new.task_id is not null then
     select * into task from tasks t where t.task_id = new.task_id;
     -- Who joined one item has not asked for the batch, and hears of that item.
     if task.batch_id is not null and what <> 'dead_letter' and cardinality(task.joined_by) = 0 then
@@ -58,7 +64,7 @@ begin
       new.task_id,
       jsonb_strip_nulls(jsonb_build_object('event', new.type, 'actor', new.actor, 'operation', task.operation,
         'target', task.target, 'status', coalesce(task.status, new.payload->>'status'),
-        'ticket', coalesce(new.payload->>'ticket', task.ticket_id::text), 'task', about,
+        'ticket', coalesce(task.ticket_id::text, new.payload->>'ticket'), 'task', about,
         'batch', new.payload->>'batch', 'items', new.payload->'items', 'comment', new.payload->>'comment',
         'explain', new.payload->>'explain', 'name', new.payload->>'name',
         'detail', coalesce(new.payload #>> '{error,detail}', new.payload->>'outcome'))),
