@@ -1,5 +1,6 @@
 import { createApp } from '../src/http/app.ts'
 import type { Services } from '../src/http/services.ts'
+import { createTaskExport } from '../src/tasks/export-tasks.ts'
 import { builtInOperations, createOperationRegistry } from '../src/operations/registry.ts'
 
 /** The OpenAPI document of the built-in operations, as `GET /api/v1/openapi.json` answers it. */
@@ -14,8 +15,9 @@ export async function openApiDocument(): Promise<string> {
 
 /** Only the operations say something about the routes; every other service may be passed around and never used. */
 function documentedServices(): Services {
-  const operations = createOperationRegistry(builtInOperations)
   // Each is typed as the service that it stands for, and is none.
+  const database = unusedService('database') as Services['database']
+  const operations = createOperationRegistry([...builtInOperations, createTaskExport({ database })])
   return new Proxy({ operations } as Services, {
     get: (target, name) => (name in target ? (Reflect.get(target, name) as unknown) : unusedService(String(name))),
   })

@@ -29,6 +29,8 @@ import { createPgBossQueue } from './queue/pg-boss-queue.ts'
 import { createTaskAcceptor } from './tasks/accept-task.ts'
 import { createClusterRegistry } from './tasks/cluster-registry.ts'
 import { createGate } from './tasks/gate.ts'
+import { createTaskExport } from './tasks/export-tasks.ts'
+import { createResultStore } from './tasks/result-store.ts'
 import { createPlaces } from './tasks/places.ts'
 import { createTicketUpkeep } from './tasks/reevaluate-tickets.ts'
 import { createPresence } from './worker/heartbeat.ts'
@@ -282,7 +284,12 @@ function assemble(options: StartOptions) {
     gate,
     places,
     acceptor: createTaskAcceptor({ database, queue, signals, gate, places, tracer, featureFlags }),
-    operations: createOperationRegistry([...builtInOperations, ...(options.operations ?? [])]),
+    results: options.platform?.objectStorage && createResultStore({ database, storage: objectStorage, logger }),
+    operations: createOperationRegistry([
+      ...builtInOperations,
+      createTaskExport({ database }),
+      ...(options.operations ?? []),
+    ]),
   }
 }
 

@@ -51,3 +51,21 @@ describe('feature flags', () => {
     expect(() => parsePlatformChoices({ flags: '/nowhere' }, {})).toThrow(UsageError)
   })
 })
+
+describe('large results', () => {
+  test('go to a folder, or to a bucket of any server', () => {
+    const storage = (objects: string) => toPlatformSettings(parsePlatformChoices({ objects }, {})).objectStorage
+    expect(storage('/var/lib/sluice')).toEqual({ adapter: 'filesystem', directory: '/var/lib/sluice' })
+    expect(storage('file:///var/lib/sluice')).toEqual({ adapter: 'filesystem', directory: '/var/lib/sluice' })
+    expect(storage('s3://results')).toEqual({ adapter: 's3', bucket: 'results' })
+    expect(storage('s3://results/prod/?endpoint=http://minio:9000&region=eu-west-1')).toEqual({
+      adapter: 's3',
+      bucket: 'results',
+      keyPrefix: 'prod',
+      endpoint: 'http://minio:9000',
+      region: 'eu-west-1',
+    })
+    expect(parsePlatformChoices({}, { SLUICE_OBJECTS: '' })).toEqual({})
+    for (const wrong of ['s3:', 's3://', 's3://b?endpoint=minio']) expect(() => storage(wrong)).toThrow(UsageError)
+  })
+})

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
-import type { PlatformSettings } from '../platform/create-platform.ts'
+import type { ObjectStorageSettings, PlatformSettings } from '../platform/create-platform.ts'
 import { UsageError } from './usage-error.ts'
 
 /** Where traces and metrics go, by OpenTelemetry's own variables. */
@@ -18,11 +18,14 @@ export interface PlatformChoices {
   readonly otlp?: OtlpOptions
   /** Absolute path of the flag file. */
   readonly flagsFile?: string
+  /** Where large results go. */
+  readonly objects?: Extract<ObjectStorageSettings, { adapter: 'filesystem' | 's3' }>
 }
 
 /** The flags of `sluice start` that are about them, as they were typed. */
 export interface PlatformFlags {
   readonly flags?: string
+  readonly objects?: string
 }
 
 /** @throws UsageError at the first mistake */
@@ -31,16 +34,38 @@ export function parsePlatformChoices(flags: PlatformFlags, env: NodeJS.ProcessEn
   const flagsFile = flags.flags ?? env['SLUICE_FLAGS']
   if (flagsFile && !existsSync(flagsFile))
     throw new UsageError(`--flags (SLUICE_FLAGS) names "${flagsFile}", and there is no such file.`)
-  return { ...(otlp && { otlp }), ...(flagsFile && { flagsFile: resolve(flagsFile) }) }
+  const objects = parseObjects(flags.objects ?? env['SLUICE_OBJECTS'])
+  return { ...(otlp && { otlp }), ...(flagsFile && { flagsFile: resolve(flagsFile) }), ...(objects && { objects }) }
 }
 
 /** The adapters behind these choices. */
-export function toPlatformSettings({ otlp, flagsFile }: PlatformChoices): PlatformSettings {
+export function toPlatformSettings({ otlp, flagsFile, objects }: PlatformChoices): PlatformSettings {
   return {
     ...(otlp && {
       tracer: { ...otlp, adapter: 'opentelemetry', endpoint: `${otlp.endpoint.replace(/\/+$/, '')}/v1/traces` },
     }),
+    ...(objects && { objectStorage: objects }),
     ...(flagsFile !== undefined && { featureFlags: { adapter: 'openfeature', file: flagsFile } }),
+  }
+}
+
+// A folder, or `s3://bucket/prefix?endpoint=…&region=…`. Credentials come as the SDK finds them.
+function parseObjects(value: string | undefined): PlatformChoices['objects'] {
+  if (value === undefined || value === '') return undefined
+  if (!value.startsWith('s3:')) return { adapter: 'filesystem', directory: resolve(value.replace(/^file:\/\//, '')) }
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  const keyPrefix = url?.pathname.replace(/^\/+|\/+$/g, '')
+  const [endpoint, region] = ['endpoint', 'region'].map((name) => url?.searchParams.get(name))
+  if (!url?.hostname || (endpoint && !URL.canParse(endpoint)))
+    throw new UsageError(
+      '--objects (SLUICE_OBJECTS) must be a folder, or s3://bucket/prefix?endpoint=https://…&region=….',
+    )
+  return {
+    adapter: 's3',
+    bucket: url.hostname,
+    ...(keyPrefix && { keyPrefix }),
+    ...(endpoint && { endpoint }),
+    ...(region && { region }),
   }
 }
 

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
 import { CannotStartError } from './cannot-start-error.ts'
 import { describeFailure, describeStack } from './describe-failure.ts'
 import { keepDevelopmentTokens } from './development-tokens.ts'
@@ -131,7 +132,7 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       ...(secretKey !== undefined && { secretKey }),
       ...(options.mail !== undefined && { mail: options.mail }),
       databaseUrl,
-      platform: { ...parts.platform, ...toPlatformSettings(options) },
+      platform: { ...parts.platform, ...ownObjects(options), ...toPlatformSettings(options) },
       kubeconfig: kubeconfigPath,
       context: options.kubeconfig?.context,
       simulated: options.kubeconfig === undefined,
@@ -154,6 +155,12 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       freshName: `demo-${randomBytes(3).toString('hex')}`,
     }),
   )
+}
+
+/** Beside the embedded PostgreSQL everything is kept in one folder, large results too. */
+function ownObjects({ databaseUrl, dataDir }: StartOptions): PlatformSettings {
+  if (databaseUrl !== undefined) return {}
+  return { objectStorage: { adapter: 'filesystem', directory: join(dataDir, 'objects') } }
 }
 
 interface Surroundings {

@@ -16,6 +16,7 @@ Variables:
   SLUICE_DATA_DIR  as --data
   SLUICE_POLICY    as --policy
   SLUICE_FLAGS     as --flags
+  SLUICE_OBJECTS   as --objects; s3://bucket/prefix?endpoint=https://…&region=… for other servers than Amazon's
   SLUICE_PLATFORM_TENANT  tenant whose operators may limit and pause every tenant (default: platform; embedded: default)
   SLUICE_TRUST_PROXY proxies before the API (addresses, networks): their X-Forwarded-For says where requests come from
   SLUICE_SMTP_URL  server that takes e-mail, smtp://user:password@host:587; SLUICE_MAIL_FROM says who writes
@@ -46,6 +47,10 @@ export function addStartCommand(program: Command, end: (exitCode: number) => voi
     .option('--context <name>', 'context of the kubeconfig')
     .option('--pool-max <connections>', 'size of the connection pool (default: 50; embedded PostgreSQL: 20)')
     .option('--policy <file>', 'approval policy in YAML, read again when it changes')
+    .option(
+      '--objects <where>',
+      'folder or s3://bucket for results above 64 KiB and exports (embedded PostgreSQL: in --data)',
+    )
     .option('--flags <file>', 'feature flags in the format of flagd, read again when it changes')
     .option('--oidc-issuer <url>', 'OpenID Connect provider whose people and programs are let in')
     .option('--oidc-client-id <id>', 'Sluice’s client there: people sign in to the console')

@@ -1,3 +1,5 @@
+import { createWriteStream } from 'node:fs'
+import { pipeline } from 'node:stream/promises'
 import { type Command, Option } from 'commander'
 import { ageOf, duration, shortTarget } from '../client/index.ts'
 import { taskStatuses, type TaskStatus } from '../contract/task-status.ts'
@@ -48,6 +50,20 @@ export function addTasksCommand(program: Command, terminal: Terminal): void {
   )
 
   addConnectionOptions(
+    tasks
+      .command('result <task>')
+      .description('what a completed task made, however large it is')
+      .option('--output <file>', 'write it there, byte by byte, in place of standard output'),
+  ).action((taskId: string, options: ConnectionOptions & { readonly output?: string }) =>
+    runCommand(terminal, options, async (signal) => {
+      const client = await connect(options, terminal.env)
+      const { body } = await client.openTaskResult(taskId, { signal })
+      await writeBody(terminal, body, options.output)
+      return exitCodes.completed
+    }),
+  )
+
+  addConnectionOptions(
     tasks.command('watch <task>').description('follow a task to its end; --json prints its events'),
   ).action((taskId: string, options: ConnectionOptions) =>
     runCommand(terminal, options, async (signal) => {
@@ -71,6 +87,16 @@ export function addTasksCommand(program: Command, terminal: Terminal): void {
       return options.wait === true && task.status !== 'CANCELLED' ? exitCodes.failed : exitCodes.completed
     }),
   )
+}
+
+async function writeBody(terminal: Terminal, body: Response['body'], file: string | undefined): Promise<void> {
+  if (file !== undefined) {
+    await pipeline(body ?? [], createWriteStream(file))
+    return
+  }
+  const decoder = new TextDecoder()
+  for await (const chunk of body ?? []) terminal.stdout.write(decoder.decode(chunk, { stream: true }))
+  terminal.stdout.write(decoder.decode())
 }
 
 function addRetryCommand(tasks: Command, terminal: Terminal): void {

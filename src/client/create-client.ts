@@ -95,6 +95,8 @@ export interface SluiceClient extends EngineCalls, AccessCalls, InboxCalls, Clus
   submit(operation: string, input: Readonly<Record<string, unknown>>, options?: SubmitOptions): Promise<Accepted>
   /** The task; with `waitSeconds` (up to 30) the answer may be held back until it ends. */
   getTask(taskId: string, options?: RequestOptions & { readonly waitSeconds?: number | undefined }): Promise<Task>
+  /** The result of a completed task as the server sends it, however large. The caller reads the body. */
+  openTaskResult(taskId: string, options?: RequestOptions): Promise<Response>
   /** Newest first, `page_size` (50, at most 200) at a time. */
   listTasks(filter?: TaskFilter, options?: RequestOptions): Promise<TaskPage>
   /** Ends a task. The answer's message says what cannot be undone. Again on a cancelled task: the same answer. */
@@ -167,6 +169,8 @@ export function createClient(options: ClientOptions): SluiceClient {
         extraMs: (waitSeconds ?? 0) * 1000,
         signal,
       }),
+    openTaskResult: (taskId, { signal } = {}) =>
+      exchange.open({ path: `${taskPath(taskId)}/result`, headers: { accept: '*/*' }, signal }),
     listTasks: (filter = {}, { signal } = {}) =>
       exchange.request(taskPageSchema, { path: '/tasks', query: filter, signal }),
     cancelTask: (taskId, { signal } = {}) =>

@@ -21,10 +21,17 @@ const waitingForSchema = z.object({
   reason: z.string().nullable(),
 })
 
+/** In the place of a result that is too large for a row, or was written as a stream: its bytes are at `links.result`. */
+export const storedResultSchema = z.strictObject({
+  $stored: z.object({ bytes: z.number().int(), sha256: z.string(), media_type: z.string() }),
+})
+export type StoredResult = z.infer<typeof storedResultSchema>
+
 const taskLinksSchema = z.object({
   self: z.string(),
   cancel: z.string(),
   events: z.string(),
+  result: z.string().optional().describe('Of a completed task: its result as bytes, however large'),
   ticket: z.string().optional(),
 })
 

@@ -217,6 +217,26 @@ export interface SchedulesTable {
   created_at: Generated<Date>
 }
 
+export interface StoredResultsTable {
+  task_id: string
+  attempt: number
+  tenant_id: string
+  object_key: string
+  media_type: string
+  bytes: BigInteger | null
+  sha256: string | null
+  settled: Generated<boolean>
+  created_at: Generated<Date>
+}
+
+export interface EventPublishersTable {
+  name: string
+  cursor: BigInteger
+  holder: string | null
+  lease_until: Date | null
+  updated_at: Generated<Date>
+}
+
 export interface LogCheckpointsTable {
   partition: string
   from_seq: BigInteger
@@ -382,6 +402,8 @@ export interface Tables {
   holds: HoldsTable
   batches: BatchesTable
   schedules: SchedulesTable
+  stored_results: StoredResultsTable
+  event_publishers: EventPublishersTable
   log_checkpoints: LogCheckpointsTable
   role_bindings: RoleBindingsTable
   api_tokens: ApiTokensTable

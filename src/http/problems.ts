@@ -23,6 +23,7 @@ export const problemKinds = {
   already_ended: { status: 409, title: 'The task has already ended', retryable: false },
   ticket_closed: { status: 409, title: 'The ticket is closed', retryable: false },
   ticket_changed: { status: 409, title: 'The ticket is not what you saw', retryable: false },
+  no_result: { status: 409, title: 'The task has no result', retryable: false },
   not_retryable: { status: 409, title: 'The task cannot be tried again', retryable: false },
   cluster_exists: { status: 409, title: 'There is such a cluster already', retryable: false },
   schedule_exists: { status: 409, title: 'There is such a schedule already', retryable: false },
@@ -49,6 +50,7 @@ export const problemKinds = {
   internal_error: { status: 500, title: 'Something went wrong', retryable: true },
   cluster_unreachable: { status: 503, title: 'The cluster cannot be reached', retryable: true },
   database_unavailable: { status: 503, title: 'The database cannot be reached', retryable: true },
+  result_unavailable: { status: 503, title: 'The result cannot be read', retryable: true },
   starting: { status: 503, title: 'Not ready yet', retryable: true },
 } as const satisfies Record<string, ProblemKind>
 

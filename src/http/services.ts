@@ -15,6 +15,7 @@ import type { Tracer } from '../platform/tracer.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { TaskAcceptor } from '../tasks/accept-task.ts'
 import type { ClusterRegistry } from '../tasks/cluster-registry.ts'
+import type { ResultStore } from '../tasks/result-store.ts'
 import type { Gate } from '../tasks/gate.ts'
 import type { Places } from '../tasks/places.ts'
 
@@ -41,6 +42,8 @@ export interface Services {
   readonly hub: WatchHub
   readonly logger: Logger
   readonly tracer: Tracer
+  /** Stored results. Undefined: no object storage is configured. */
+  readonly results?: ResultStore | undefined
   /** Without them each flag is its default: operations behind one are off. */
   readonly featureFlags?: FeatureFlags
   /** For what is asked for again and again and changes seldom, such as the keys of an identity provider. */

@@ -37,6 +37,7 @@ function contextOf(fields: Partial<PerformContext> = {}): PerformContext {
     tenant: 'default',
     attempt: 1,
     flags: {},
+    storeResult: () => Promise.reject(new Error('nothing is stored here')),
     signal: AbortSignal.timeout(20_000),
     cluster: () => cluster,
     report: () => undefined,

@@ -4,6 +4,7 @@ import type { Cluster, KubernetesObject, ObjectRef } from '../kubernetes/cluster
 import type { ReadinessRules } from '../kubernetes/readiness.ts'
 import type { TargetObject } from './object-target.ts'
 import type { FlagValue } from '../platform/feature-flags.ts'
+import type { ObjectBody } from '../platform/object-storage.ts'
 
 /** What an operation is: everything that Sluice knows about a kind of change comes from here. */
 export interface Operation<Input = unknown> {
@@ -94,6 +95,17 @@ export interface PerformContext extends DryRunContext {
   readonly signal: AbortSignal
   /** Shows how far it is. */
   report(progress: Progress): void
+  /**
+   * Stores a result of any size as a stream, and returns what to pass to `completed`. Small ones need none of this, and
+   * JSON above 64 KiB is stored by itself. Throws `no_object_storage` where none is configured.
+   */
+  storeResult(
+    body: ObjectBody,
+    options?: {
+      /** @default 'application/json' */
+      readonly mediaType?: string
+    },
+  ): Promise<Record<string, unknown>>
 }
 
 export interface Progress {

@@ -20,7 +20,7 @@ export function selectTask(tx: Transaction, tenant: string, taskId: string): Pro
 
 export interface TaskSelection {
   readonly tenant: string
-  readonly query: TaskListQuery
+  readonly query: TaskListQuery | BulkFilter
   /** UUID of the last task of the page before. */
   readonly after: string | undefined
   readonly limit: number

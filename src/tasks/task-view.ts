@@ -53,6 +53,10 @@ export function toTask(row: TaskRow, why: string | null = whyWaiting(row)): Task
     started_at: row.started_at?.toISOString() ?? null,
     completed_at: row.completed_at?.toISOString() ?? null,
     trace_id: row.trace_id ?? null,
-    links: { ...taskLinks(row.task_id), ...(row.ticket_id && { ticket: ticketLink(row.ticket_id) }) },
+    links: {
+      ...taskLinks(row.task_id),
+      ...(row.status === 'COMPLETED' && { result: `${taskLinks(row.task_id).self}/result` }),
+      ...(row.ticket_id && { ticket: ticketLink(row.ticket_id) }),
+    },
   }
 }

@@ -12,10 +12,11 @@ import { withLogFields } from '../platform/log-context.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Span, Tracer } from '../platform/tracer.ts'
 import type { ClaimedJob, Queue } from '../queue/queue.ts'
+import type { ResultStore } from '../tasks/result-store.ts'
 import { taskProblem, tracedProblem } from './failure.ts'
 import { writeRecords } from './record.sql.ts'
 import { isStale } from './run-task.ts'
-import { finishJob } from './settle.ts'
+import { finishJob, settleStored } from './settle.ts'
 import { appendEvents, deleteWaits, type NewEvent } from './settle.sql.ts'
 import { findWaits, type FinishingWait, type OpenWait, parkAgain } from './waits.sql.ts'
 
@@ -26,6 +27,8 @@ export interface FinishWaitOptions {
   readonly operations: OperationRegistry
   readonly logger: Logger
   readonly tracer: Tracer
+  /** Where results go that are too large for a row. */
+  readonly results?: ResultStore | undefined
   readonly workerId: string
   /** Milliseconds that one look at the live object may take. */
   readonly lookMs: number
@@ -125,8 +128,11 @@ async function look(options: FinishWaitOptions, wait: FinishingWait, job: Claime
   const readiness = evaluate(wait, object)
   const base = { wait, job, ...recordOf(wait, object, readiness) }
   switch (readiness.state) {
-    case 'ready':
-      return { ...base, end: { type: 'task.completed', result: resultOf(options, wait, object) } }
+    case 'ready': {
+      const made = resultOf(options, wait, object)
+      const result = options.results ? await options.results.keep(wait, made) : made
+      return { ...base, end: { type: 'task.completed', result } }
+    }
     case 'failed':
     case 'gone':
     case 'replaced': {
@@ -256,6 +262,7 @@ async function recordAll(options: FinishWaitOptions, tx: Transaction, finished: 
     record ? [{ tenant: wait.tenant, taskId: wait.taskId, record }] : [],
   )
   await writeRecords(tx, records)
+  for (const { wait, end } of sorted) if (end.type === 'task.completed') await settleStored(tx, wait, end.result)
   const ended = sorted.filter(({ end }) => end.type !== 'task.waiting')
   if (ended.length > 0)
     await deleteWaits(

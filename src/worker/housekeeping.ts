@@ -4,6 +4,7 @@ import type { SignalSender } from '../database/signals.ts'
 import { deleteOldNotifications } from '../notifications/inbox.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Queue } from '../queue/queue.ts'
+import type { ResultStore } from '../tasks/result-store.ts'
 import type { Outcome } from './outcome.ts'
 import { deleteExpiredKeys, listOverdue, makeEventPartitions, type OverdueTask } from './overdue.sql.ts'
 import { dropEndedTasks, dropSealedPartition } from './retention.sql.ts'
@@ -20,6 +21,7 @@ export interface HousekeepingOptions {
   readonly graceMs: number
   /** Days that tasks are kept after their end, and the log after its last event. */
   readonly retentionDays: number
+  readonly results?: ResultStore | undefined
 }
 
 /** Ends tasks whose deadline passed while no worker was there to see it. */
@@ -81,6 +83,7 @@ export async function tidy(options: HousekeepingOptions): Promise<void> {
   })
   await deleteOldNotifications(options.database)
   await retain(options)
+  await options.results?.dispose(options.retentionDays)
 }
 
 const retainChunk = 500

@@ -2,11 +2,13 @@ import { toWireId } from '../contract/ids.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { Cluster } from '../kubernetes/cluster.ts'
 import type { Operation, PerformContext, Progress } from '../operations/define-operation.ts'
+import { PermanentError } from '../operations/errors.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import { withLogFields } from '../platform/log-context.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Span, Tracer } from '../platform/tracer.ts'
 import { type ClaimedJob, LostClaimError, type Queue, type QueueName } from '../queue/queue.ts'
+import type { ResultStore } from '../tasks/result-store.ts'
 import type { AttemptAborted } from './abort-reason.ts'
 import { type Attempt, type HeldJob, startAttempts } from './attempt.sql.ts'
 import { backoffMs, taskProblem, toFailure } from './failure.ts'
@@ -22,6 +24,8 @@ export interface RunTaskOptions {
   readonly running: RunningAttempts
   readonly logger: Logger
   readonly tracer: Tracer
+  /** Where results go that are too large for a row. */
+  readonly results?: ResultStore | undefined
   readonly workerId: string
   readonly random: () => number
   /** Milliseconds that a handler gets to end after its signal fired, before its outcome is written without it. */
@@ -137,7 +141,7 @@ async function runTraced(options: RunTaskOptions, { queue, job, attempt }: Run, 
     traceparent: span.traceparent,
   }
   const log = { taskId: toWireId('task', taskId), operation: attempt.operation, attempt: attempt.attempt }
-  const outcome = await decide(options, { job, attempt, settled })
+  const outcome = await keepLarge(options, settled, await decide(options, { job, attempt, settled }))
   noteOutcome(span, outcome)
   options.logger.debug('attempt ended', { ...log, outcome: outcome?.kind ?? 'lost' })
   try {
@@ -152,6 +156,15 @@ async function runTraced(options: RunTaskOptions, { queue, job, attempt }: Run, 
     options.logger.error('outcome could not be written; the job will run again', { ...log, error })
     return false
   }
+}
+
+async function keepLarge(
+  { results }: RunTaskOptions,
+  of: SettledAttempt,
+  outcome: Outcome | undefined,
+): Promise<Outcome | undefined> {
+  if (!results || outcome?.kind !== 'completed') return outcome
+  return { ...outcome, result: await results.keep(of, outcome.result) }
 }
 
 function noteOutcome(span: Span, outcome: Outcome | undefined): void {
@@ -218,6 +231,11 @@ async function perform(
     cluster: (name) => options.cluster(attempt.tenant, name),
     report: (progress) => {
       if (!signal.aborted) options.onProgress(settled, progress)
+    },
+    storeResult: async (body, { mediaType = 'application/json' } = {}) => {
+      if (options.results) return options.results.store(settled, body, mediaType)
+      const message = 'There is no object storage for the result: start Sluice with --objects.'
+      throw new PermanentError(message, { code: 'no_object_storage' })
     },
   }
   try {

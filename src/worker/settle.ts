@@ -3,6 +3,8 @@ import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { ResourceRecord } from '../operations/define-operation.ts'
 import type { JobAttempt, Queue, QueueName } from '../queue/queue.ts'
+import { isStored } from '../tasks/result-store.ts'
+import { settleResult } from '../tasks/stored-results.sql.ts'
 import { tracedProblem } from './failure.ts'
 import { noteCluster } from './holds.sql.ts'
 import type { Outcome } from './outcome.ts'
@@ -57,6 +59,7 @@ export function createSettler(options: SettlerOptions): Settler {
         if (outcome.kind === 'waiting') {
           await park(tx, queue, { attempt, wait: outcome.wait, eventId, park: Number(event?.payload['park']) })
         }
+        if (outcome.kind === 'completed') await settleStored(tx, attempt, outcome.result)
         const record = recordOf(outcome)
         if (record) await writeRecords(tx, [{ tenant: attempt.tenant, taskId: attempt.taskId, record }])
         await settleJob(tx, queue, { attempt, outcome })
@@ -67,6 +70,15 @@ export function createSettler(options: SettlerOptions): Settler {
       if (outcome.kind === 'retrying' && outcome.retryInMs <= 0) signals.send(signalOf(attempt.queue))
     },
   }
+}
+
+/** What was stored for the attempt becomes the task's result, when its outcome says so. */
+export async function settleStored(
+  tx: Transaction,
+  { taskId, attempt }: Pick<SettledAttempt, 'taskId' | 'attempt'>,
+  result: Record<string, unknown>,
+): Promise<void> {
+  if (isStored(result)) await settleResult(tx, { taskId, attempt, ...result.$stored })
 }
 
 // Only what an attempt saw of its cluster counts: a permanent error is the cluster's answer, so it is there.

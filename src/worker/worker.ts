@@ -13,6 +13,7 @@ import type { Logger } from '../platform/logger.ts'
 import { createIdTracer } from '../platform/propagating-tracer.ts'
 import type { Tracer } from '../platform/tracer.ts'
 import type { Queue, WorkHandle } from '../queue/queue.ts'
+import type { ResultStore } from '../tasks/result-store.ts'
 import { expireTickets } from '../tasks/expire-tickets.ts'
 import { hostname } from 'node:os'
 import { endDeadLetters } from './dead-letter.ts'
@@ -44,6 +45,8 @@ export interface WorkerOptions {
   readonly logger: Logger
   /** For what schedules ask for. Without them each flag is its default. */
   readonly featureFlags?: FeatureFlags
+  /** Where results go that are too large for a row. Without it rows hold them all. */
+  readonly results?: ResultStore | undefined
   /** @default ids that travel, and no span is sent */
   readonly tracer?: Tracer
   readonly workerId: string
@@ -148,6 +151,7 @@ export function createWorker(given: WorkerOptions): Worker {
     workerId,
     graceMs: graceMs + 2_000,
     retentionDays: options.retentionDays ?? 30,
+    results: options.results,
   }
   const runOptions: RunTaskOptions = {
     ...options,

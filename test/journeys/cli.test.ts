@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { taskPageSchema, taskSchema } from '../../src/contract/task.ts'
@@ -70,5 +71,27 @@ describe('the sluice command beside the started system', { timeout: 60_000 }, ()
 
     const listed = await sluiceCommand(sluice, 'tasks', 'list', '--status', 'CANCELLED', '--json')
     expect(taskPageSchema.parse(JSON.parse(listed.stdout)).items).toMatchObject([{ task_id }])
+  })
+
+  test('exports tasks, and writes what a task made to a file', async () => {
+    const { task_id } = await sluice.as('requester').createProject('exported')
+    await sluice.as('requester').end(task_id)
+    const exporting = await sluiceCommand(
+      sluice,
+      'submit',
+      'tasks.export',
+      '--input',
+      `task_ids:=["${task_id}"]`,
+      '--wait',
+      '--json',
+    )
+    const { task_id: exported, result } = taskSchema.parse(JSON.parse(exporting.stdout))
+    expect(result).toMatchObject({ $stored: { media_type: 'application/x-ndjson' } })
+    const file = join(sluice.dataDir, 'exported.jsonl')
+    expect((await sluiceCommand(sluice, 'tasks', 'result', exported, '--output', file)).exitCode).toBe(0)
+    const text = await readFile(file, 'utf8')
+    expect(taskSchema.parse(JSON.parse(text))).toMatchObject({ task_id, status: 'COMPLETED' })
+    expect((await sluiceCommand(sluice, 'tasks', 'result', exported)).stdout).toBe(text)
+    expect((await sluiceCommand(sluice, 'tasks', 'result', task_id)).stdout).toContain('"name":"exported"')
   })
 })

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { eventPageSchema } from '../../contract/event.ts'
 import { fromWireId } from '../../contract/ids.ts'
@@ -16,6 +15,8 @@ import { explainTickets } from '../../tasks/ticket-view.ts'
 import { explainTasks, whyWaiting } from '../../tasks/why-waiting.ts'
 import type { App } from '../app.ts'
 import { callerOf } from '../authenticate.ts'
+import { matchesTag } from '../matches-tag.ts'
+import { sendResult } from '../send-result.ts'
 import { streamEvents } from '../event-stream.ts'
 import { toWireEvent } from '../wire-event.ts'
 import { HttpProblem } from '../problems.ts'
@@ -74,8 +75,22 @@ export function taskRoutes(app: App, services: Services): void {
       const etag = `"${task.last_seq}${shown.why_waiting === null ? '' : `.${shortHash(shown.why_waiting)}`}"`
       void reply.header('etag', etag).header('cache-control', 'private, no-cache')
       if (!isTerminal(task.status)) void reply.header('retry-after', '1')
-      if (matches(request, etag)) return reply.status(304).send(null)
+      if (matchesTag(request, etag)) return reply.status(304).send(null)
       return reply.status(200).send(shown)
+    },
+  )
+
+  app.get(
+    '/tasks/:task_id/result',
+    {
+      config: { permission: 'tasks.read' },
+      schema: { summary: 'The result of a completed task, as bytes of its own media type', params },
+    },
+    async (request, reply) => {
+      const { tenant } = callerOf(request)
+      const taskId = taskIdOf(request.params.task_id)
+      const task = existing(await findTask(database, tenant, taskId), request.params.task_id)
+      return sendResult(services, { request, reply, tenant, task })
     },
   )
 
@@ -188,12 +203,4 @@ function existing(task: TaskRow | undefined, wireId: string): TaskRow {
 // The same answer for a task of another tenant.
 function noSuchTask(wireId: string): HttpProblem {
   return new HttpProblem('not_found', { detail: `There is no task ${wireId}.` })
-}
-
-function matches(request: FastifyRequest, etag: string): boolean {
-  const header = request.headers['if-none-match']
-  return (
-    header !== undefined &&
-    header.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag || tag.trim() === '*')
-  )
 }
