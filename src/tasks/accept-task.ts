@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import { v7 as uuidv7 } from 'uuid'
 import { toWireId } from '../contract/ids.ts'
@@ -261,6 +261,7 @@ export function toAcceptRow(request: AcceptRequest, places?: Places): AcceptRow 
   if (!isTenantId(request.tenant)) throw new Error(`${JSON.stringify(request.tenant)} is not a tenant id`)
   const { target, uniqueKey } = nameRequest(request, places)
   const scheduled = options.start_at !== undefined && Date.parse(options.start_at) > Date.now()
+  const canonicalInput = canonical(input)
   return {
     idx: 0,
     task_id: uuidv7(),
@@ -270,10 +271,13 @@ export function toAcceptRow(request: AcceptRequest, places?: Places): AcceptRow 
     operation: operation.type,
     target,
     idempotency_key: request.idempotencyKey ?? null,
-    request_hash: hash({ operation: operation.type, input, options }),
+    // The canonical form of all three, around that of the input: keys stand in their order.
+    request_hash: sha256(
+      `{"input":${canonicalInput},"operation":${canonical(operation.type)},"options":${canonical(options)}}`,
+    ),
     payload: {
       input,
-      input_hash: hash(input),
+      input_hash: sha256(canonicalInput),
       class: operation.class,
       status: scheduled ? 'SCHEDULED' : 'PENDING',
       cluster: operation.cluster?.(input) ?? null,
@@ -299,9 +303,9 @@ function toPinned({ values, off }: PinnedFlags = { values: {} }): Pick<RequestPa
   return { ...(named && { flags: values }), ...(off !== undefined && { refused: 'denied' }) }
 }
 
-/** SHA-256 over the canonical form (RFC 8785), so that equal requests have equal hashes. */
-function hash(value: unknown): string {
-  return createHash('sha256')
-    .update(canonicalize(value) ?? '')
-    .digest('hex')
+const sha256 = (text: string): string => hash('sha256', text)
+
+/** The canonical form (RFC 8785), so that equal requests have equal hashes. */
+function canonical(value: unknown): string {
+  return canonicalize(value) ?? ''
 }
