@@ -17,4 +17,26 @@ export {
   waitUntilReady,
 } from './operations/define-operation.ts'
 export { PermanentError, TransientError } from './operations/errors.ts'
+export { connectHub, type ConnectedHub } from './kubernetes/connect-hub.ts'
+export {
+  type KindWaitOptions,
+  NotReadyError,
+  type ReadyWaitOptions,
+  waitForDeleted,
+  waitForDnsZoneReady,
+  waitForProjectReady,
+  waitForReady,
+  waitForVirtualMachineReady,
+  type WaitHub,
+} from './kubernetes/wait-for-ready.ts'
+export {
+  continueWaiting,
+  rejectWith,
+  resolveWith,
+  waitForWatch,
+  type WatchDecision,
+  type WatchSubscription,
+  WatchTimeoutError,
+  type WatchWaitOptions,
+} from './kubernetes/wait-for-watch.ts'
 export { migrate } from './queue/migrate.ts'

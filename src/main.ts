@@ -51,6 +51,10 @@ export interface StartOptions {
   /** The cluster called `default`: path of a kubeconfig, or its YAML. */
   readonly kubeconfig?: string
   readonly context?: string | undefined
+  /** That cluster is the one that this process runs in, by the service account of its pod. */
+  readonly inCluster?: boolean
+  /** Of that cluster: templates such as `/apis/…/organizations/{org}/control-plane`. @default none */
+  readonly basePaths?: readonly string[]
   /** Whether that cluster is the simulated one. */
   readonly simulated?: boolean
   /** Whether clusters that come over the API may be on this machine: for development. @default false */
@@ -233,14 +237,15 @@ function assemble(options: StartOptions) {
   const signals = createSignalSender(database.pool, onSignalError)
   const listener = createSignalListener({ url: options.databaseUrl, onError: onSignalError })
   const clusters = connectClusters(
-    options.kubeconfig === undefined
+    options.kubeconfig === undefined && options.inCluster !== true
       ? []
       : [
           {
             name: 'default',
-            kubeconfig: options.kubeconfig,
+            ...(options.kubeconfig === undefined ? { inCluster: true } : { kubeconfig: options.kubeconfig }),
             context: options.context,
             simulated: options.simulated ?? false,
+            basePath: options.basePaths ?? [],
           },
         ],
     { tracer },

@@ -8,7 +8,7 @@ import type { EmbeddedPostgres, EmbeddedPostgresOptions } from './embedded-postg
 import type { PlatformSettings } from '../platform/create-platform.ts'
 import { checkCanListen, describeListenError } from './listen-check.ts'
 import { openSimulatedCluster } from './open-simulated-cluster.ts'
-import type { OpenSimulatedCluster, StartSimulatedCluster } from './open-simulated-cluster.ts'
+import type { StartSimulatedCluster } from './open-simulated-cluster.ts'
 import { toPlatformSettings } from './platform-settings.ts'
 import { describeReady } from './ready-lines.ts'
 import { findSecretKey } from './secret-key.ts'
@@ -29,7 +29,9 @@ export interface SluiceOptions extends OidcOptions {
   readonly secretKey?: Buffer
   readonly mail?: { readonly url: string; readonly from?: string }
   /** A path. */
-  readonly kubeconfig: string
+  readonly kubeconfig?: string
+  readonly inCluster: boolean
+  readonly basePaths: readonly string[]
   readonly context: string | undefined
   readonly simulated: boolean
   readonly localClusters: boolean
@@ -133,9 +135,11 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       ...(options.mail !== undefined && { mail: options.mail }),
       databaseUrl,
       platform: { ...parts.platform, ...ownObjects(options), ...toPlatformSettings(options) },
-      kubeconfig: kubeconfigPath,
+      ...(kubeconfigPath !== undefined && { kubeconfig: kubeconfigPath }),
+      inCluster: options.inCluster,
+      basePaths: options.basePaths,
       context: options.kubeconfig?.context,
-      simulated: options.kubeconfig === undefined,
+      simulated: isSimulated(options),
       localClusters: develops,
       ...(devTokens !== undefined && { devTokens }),
       ...(oneTimeCode !== undefined && { oneTimeCode }),
@@ -151,7 +155,7 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       url: sluice.url,
       oneTimeCode,
       demo,
-      kubeconfigPath: options.kubeconfig === undefined ? kubeconfigPath : undefined,
+      kubeconfigPath: isSimulated(options) ? kubeconfigPath : undefined,
       freshName: `demo-${randomBytes(3).toString('hex')}`,
     }),
   )
@@ -165,8 +169,11 @@ function ownObjects({ databaseUrl, dataDir }: StartOptions): PlatformSettings {
 
 interface Surroundings {
   readonly databaseUrl: string
-  readonly kubeconfigPath: string
+  /** Undefined: the service account of the pod. */
+  readonly kubeconfigPath: string | undefined
 }
+
+const isSimulated = ({ kubeconfig, inCluster }: StartOptions): boolean => kubeconfig === undefined && !inCluster
 
 /** The database and the cluster, side by side: the first start of each takes its time. */
 async function bringUpSurroundings(options: StartOptions, parts: StartParts, course: Course): Promise<Surroundings> {
@@ -195,11 +202,17 @@ async function openDatabase(
   })
 }
 
+interface OpenedCluster {
+  readonly kubeconfigPath: string | undefined
+  stop(): Promise<void>
+}
+
 async function openCluster(
-  { kubeconfig, dataDir }: StartOptions,
+  { kubeconfig, inCluster, dataDir }: StartOptions,
   parts: StartParts,
   course: Course,
-): Promise<OpenSimulatedCluster> {
+): Promise<OpenedCluster> {
+  if (inCluster) return { kubeconfigPath: undefined, stop: () => Promise.resolve() }
   if (kubeconfig !== undefined) return { kubeconfigPath: kubeconfig.path, stop: () => Promise.resolve() }
   return openSimulatedCluster(dataDir, parts.startSimulatedCluster, course.stop)
 }

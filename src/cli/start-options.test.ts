@@ -27,6 +27,8 @@ describe('what start does without being told', () => {
       dataDir: resolve('.sluice'),
       databaseUrl: undefined,
       kubeconfig: undefined,
+      inCluster: false,
+      basePaths: [],
       poolMax: 20,
       slots: 10,
       platformTenant: 'default',
@@ -39,6 +41,15 @@ describe('what start does without being told', () => {
       databaseUrl,
       poolMax: 50,
       platformTenant: 'platform',
+    })
+  })
+
+  test('the cluster that it runs in, whatever KUBECONFIG says, with its control planes', () => {
+    const basePath = ['/orgs/{org}', '/projects/{project}']
+    expect(parseStartOptions({ inCluster: true, basePath }, { KUBECONFIG: kubeconfig })).toMatchObject({
+      kubeconfig: undefined,
+      inCluster: true,
+      basePaths: basePath,
     })
   })
 
@@ -93,6 +104,8 @@ describe('a mistake is one sentence', () => {
     ['empty host', { host: '' }, {}, /^--host must be an address/],
     ['empty folder', { data: '' }, {}, /^--data must not be empty\.$/],
     ['context without a kubeconfig', { context: 'a' }, {}, /^--context chooses a context of a kubeconfig: /],
+    ['two clusters', { inCluster: true, kubeconfig: 'a' }, {}, /^--in-cluster takes the cluster that it runs in: /],
+    ['a path on the simulated cluster', { basePath: ['/a'] }, {}, /^--base-path is for a cluster of your own: /],
     [
       'kubeconfig that is not there',
       { kubeconfig: '/nowhere' },

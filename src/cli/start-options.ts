@@ -14,6 +14,8 @@ export interface StartFlags extends OidcFlags, PlatformFlags {
   readonly data?: string
   readonly role?: string
   readonly kubeconfig?: string
+  readonly inCluster?: boolean
+  readonly basePath?: readonly string[]
   readonly context?: string
   readonly poolMax?: string
   readonly slots?: string
@@ -31,8 +33,11 @@ export interface StartOptions extends OidcOptions, PlatformChoices {
   readonly dataDir: string
   /** Undefined: the embedded PostgreSQL. */
   readonly databaseUrl: string | undefined
-  /** Undefined: the simulated cluster. */
+  /** Undefined: the simulated cluster, unless it is the one that this process runs in. */
   readonly kubeconfig: { readonly path: string; readonly context?: string } | undefined
+  readonly inCluster: boolean
+  /** Templates of the cluster's base paths. */
+  readonly basePaths: readonly string[]
   readonly poolMax: number
   readonly slots: number
   /** Absolute path of the policy's YAML. */
@@ -77,7 +82,7 @@ export function parseStartOptions(flags: StartFlags, env: NodeJS.ProcessEnv): St
     port: parsePort(flags.port, env['SLUICE_PORT']),
     dataDir: resolve(filled('--data', flags.data) ?? (env['SLUICE_DATA_DIR'] || '.sluice')),
     databaseUrl,
-    kubeconfig: parseKubeconfig(flags, env['KUBECONFIG']),
+    ...parseCluster(flags, env['KUBECONFIG']),
     poolMax: parsePoolMax(flags.poolMax, databaseUrl === undefined),
     slots: parseSlots(flags.slots),
     platformTenant: parsePlatformTenant(env['SLUICE_PLATFORM_TENANT'], databaseUrl),
@@ -137,6 +142,22 @@ function parseDatabaseUrl(value: string | undefined): string | undefined {
   if (protocol === 'postgres:' || protocol === 'postgresql:') return value
   // The value may hold a password and is not repeated.
   throw new UsageError('DATABASE_URL must look like postgres://user:password@host:5432/database.')
+}
+
+function parseCluster(
+  flags: StartFlags,
+  variable: string | undefined,
+): Pick<StartOptions, 'kubeconfig' | 'inCluster' | 'basePaths'> {
+  const inCluster = flags.inCluster ?? false
+  if (inCluster && (flags.kubeconfig !== undefined || flags.context !== undefined)) {
+    throw new UsageError('--in-cluster takes the cluster that it runs in: leave --kubeconfig and --context out.')
+  }
+  const kubeconfig = inCluster ? undefined : parseKubeconfig(flags, variable)
+  const basePaths = flags.basePath ?? []
+  if (basePaths.length > 0 && !inCluster && kubeconfig === undefined) {
+    throw new UsageError('--base-path is for a cluster of your own: the simulated one has none.')
+  }
+  return { kubeconfig, inCluster, basePaths }
 }
 
 function parseKubeconfig(flags: StartFlags, variable: string | undefined): StartOptions['kubeconfig'] {

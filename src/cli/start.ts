@@ -45,6 +45,11 @@ export function addStartCommand(program: Command, end: (exitCode: number) => voi
     .option('--role <role>', 'all, api or worker (default: all)')
     .option('--kubeconfig <file>', 'cluster to use instead of the simulated one')
     .option('--context <name>', 'context of the kubeconfig')
+    .option('--in-cluster', 'use the cluster that this runs in, by the service account of its pod')
+    .option(
+      '--base-path <template...>',
+      'paths of control planes behind the cluster, such as /apis/…/organizations/{org}',
+    )
     .option('--pool-max <connections>', 'size of the connection pool (default: 50; embedded PostgreSQL: 20)')
     .option('--policy <file>', 'approval policy in YAML, read again when it changes')
     .option(

@@ -12,11 +12,23 @@ export { ageOf, duration, localTime, localTimes, progressText, shortTarget } fro
 export type { LiveSocket, LiveState } from './reconnecting-socket.ts'
 export { createLiveHub } from './live-hub.ts'
 export {
+  type KindWaitOptions,
   NotReadyError,
+  type ReadyWaitOptions,
   waitForDeleted,
   waitForDnsZoneReady,
   waitForProjectReady,
   waitForReady,
   waitForVirtualMachineReady,
+  type WaitHub,
 } from '../kubernetes/wait-for-ready.ts'
-export { waitForWatch } from '../kubernetes/wait-for-watch.ts'
+export {
+  continueWaiting,
+  rejectWith,
+  resolveWith,
+  waitForWatch,
+  type WatchDecision,
+  type WatchSubscription,
+  WatchTimeoutError,
+  type WatchWaitOptions,
+} from '../kubernetes/wait-for-watch.ts'

@@ -79,6 +79,35 @@ describe('browser watch: the cluster through the live connection', () => {
     expect(names).not.toContain('foreign')
   })
 
+  test('a Secret shows its keys, never its values', async () => {
+    const value = Buffer.from('hunter2').toString('base64')
+    const object = {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'password', namespace: 'default' },
+      data: { password: value },
+    }
+    const { task_id } = await client().submit('resource.apply', { object })
+    const approver = createClient({ baseUrl: sluice.url, token: devTokens.approver })
+    const [ticket] = (await approver.listTickets()).items
+    if (ticket) await approver.approveTicket(ticket.ticket_id, { payload_hash: ticket.payload_hash })
+    expect(await client().waitForTask(task_id)).toMatchObject({ status: 'COMPLETED' })
+    const seen = await new Promise<unknown[]>((resolve) => {
+      const objects: unknown[] = []
+      const subscription = live.subscribe({
+        to: { kind: 'resource', apiVersion: 'v1', objectKind: 'Secret', namespace: 'default' },
+        onChange: (change) => {
+          if (change.type === 'synced') {
+            subscription.stop()
+            resolve(objects)
+          } else if (change.type !== 'unavailable') objects.push(change.object)
+        },
+      })
+    })
+    expect(seen).toMatchObject([{ metadata: { name: 'password' }, data: { password: null } }])
+    expect(JSON.stringify(seen)).not.toContain(value)
+  })
+
   test('an unknown cluster is refused in words', async () => {
     const refused = await new Promise<{ code: string }>((resolve) => {
       live.subscribe({

@@ -217,6 +217,29 @@ function seeded(seed: number): () => number {
   }
 }
 
+describe('many watches of one cluster', () => {
+  test('150 at once are each told of their own objects: none waits behind another', async () => {
+    const count = 150
+    const told = new Map<number, number>()
+    const all = Promise.withResolvers<void>()
+    for (let i = 0; i < count; i += 1) {
+      hub.subscribe({ cluster: 'default', apiVersion, kind, labelSelector: `number=${i}` }, (event) => {
+        if (event.type === 'added' || event.type === 'snapshot') told.set(i, (told.get(i) ?? 0) + 1)
+        if (told.size === count) all.resolve()
+      })
+    }
+    await Promise.all(
+      Array.from({ length: count }, (_, i) => {
+        const metadata = { name: `of-${i}`, namespace: 'default', labels: { number: String(i) } }
+        return cluster.apply({ apiVersion, kind, metadata }, { fieldManager: 'test' })
+      }),
+    )
+    await all.promise
+    expect(hub.stats().upstreams).toBe(count)
+    expect([...told.values()].every((times) => times === 1)).toBe(true)
+  })
+})
+
 describe('waits over HTTP', () => {
   test('a Project becomes ready', async () => {
     const desired = {

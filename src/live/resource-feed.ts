@@ -1,6 +1,7 @@
 import type { Database } from '../database/database.ts'
 import { readAsTenant } from '../database/read-as-tenant.ts'
 import type { KubernetesObject } from '../kubernetes/cluster.ts'
+import { hideSecretData } from '../kubernetes/hide-secret-data.ts'
 import type { WatchEvent, WatchHub, WatchTarget } from '../kubernetes/watch-hub.ts'
 import { isRecorded } from './recorded-object.sql.ts'
 
@@ -46,11 +47,14 @@ export function subscribeToResources(options: ResourceFeedOptions, subscription:
     if (!open || !allowed) return
     if (event.type === 'deleted') shown.delete(event.object.metadata.uid)
     else shown.add(event.object.metadata.uid)
-    subscription.onEvent(event)
+    // A permission to look at resources is none to read secrets.
+    subscription.onEvent({ ...event, object: hideSecretData(event.object) })
   }
 
+  // Who asks for one object waits for it: what is missing, or silent, is looked for again. Who looks at many only looks.
+  const awaited = target.name !== undefined
   const { unsubscribe } = options.hub.subscribe(
-    { ...target, whole: true, awaited: false },
+    { ...target, whole: true, awaited },
     (event) => {
       last = last.then(() => deliver(event)).catch((error: Error) => subscription.onUnavailable(error))
     },

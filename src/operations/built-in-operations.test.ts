@@ -40,6 +40,7 @@ function contextOf(fields: Partial<PerformContext> = {}): PerformContext {
     storeResult: () => Promise.reject(new Error('nothing is stored here')),
     signal: AbortSignal.timeout(20_000),
     cluster: () => cluster,
+    hub,
     report: () => undefined,
     ...fields,
   }
@@ -257,5 +258,17 @@ describe('dry run: asks the server, changes nothing', () => {
     expect(answer?.diff).toContain('+ metadata.name: "dry"')
     const performed = await perform(type, input)
     expect(performed.kind).toBe('waiting')
+  })
+
+  test('of a Secret: that a value changes, not from what to what', async () => {
+    const secret = (value: string) => ({
+      object: { apiVersion: 'v1', kind: 'Secret', metadata: named('hidden'), stringData: { password: value } },
+    })
+    await run('resource.apply', secret('hunter1'))
+    const { dryRun, input: schema } = operation('resource.apply')
+    const answer = await dryRun?.(contextOf(), schema.parse(secret('hunter2')))
+    expect(answer?.diff).toContain('- data.password: (hidden)\n+ data.password: (hidden)')
+    for (const text of ['hunter1', 'hunter2', Buffer.from('hunter1').toString('base64')])
+      expect(answer?.diff).not.toContain(text)
   })
 })

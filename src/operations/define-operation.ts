@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import type { Cluster, KubernetesObject, ObjectRef } from '../kubernetes/cluster.ts'
 
 import type { ReadinessRules } from '../kubernetes/readiness.ts'
+import type { WaitHub } from '../kubernetes/wait-for-ready.ts'
 import type { TargetObject } from './object-target.ts'
 import type { FlagValue } from '../platform/feature-flags.ts'
 import type { ObjectBody } from '../platform/object-storage.ts'
@@ -93,6 +94,11 @@ export interface PerformContext extends DryRunContext {
   readonly attempt: number
   /** Fires at the deadline, on cancel, on shutdown and when the attempt was lost. Its reason says which. */
   readonly signal: AbortSignal
+  /**
+   * For waits in the middle of `perform`: `await waitForReady({ hub, ref, signal })`. They hold the slot and end with the
+   * process; a wait at the end of `perform` is better returned (`waitUntilReady`).
+   */
+  readonly hub: WaitHub
   /** Shows how far it is. */
   report(progress: Progress): void
   /**

@@ -1,7 +1,11 @@
 import type { KubernetesObject } from '../kubernetes/cluster.ts'
+import { isSecret } from '../kubernetes/hide-secret-data.ts'
 
 // What the server stamps on every object says nothing about the change.
 const stamped = new Set(['managedFields', 'resourceVersion', 'uid', 'creationTimestamp', 'generation', 'selfLink'])
+
+// Of a Secret: that a value changes may be told, not from what to what.
+const hidden = /^(data|stringData)\.|^metadata\.annotations\.kubectl\.kubernetes\.io\/last-applied-configuration$/
 
 /** Field by field, `- was` and `+ becomes`; empty when nothing would change. */
 export function objectDiff(before: KubernetesObject | undefined, after: KubernetesObject): string {
@@ -10,10 +14,13 @@ export function objectDiff(before: KubernetesObject | undefined, after: Kubernet
   const paths = [...new Set([...was.keys(), ...becomes.keys()])].sort()
   return paths
     .filter((path) => was.get(path) !== becomes.get(path))
-    .flatMap((path) => [
-      ...(was.has(path) ? [`- ${path}: ${was.get(path)}`] : []),
-      ...(becomes.has(path) ? [`+ ${path}: ${becomes.get(path)}`] : []),
-    ])
+    .flatMap((path) => {
+      const shown = (value: string | undefined) => (hidden.test(path) && isSecret(after) ? '(hidden)' : value)
+      return [
+        ...(was.has(path) ? [`- ${path}: ${shown(was.get(path))}`] : []),
+        ...(becomes.has(path) ? [`+ ${path}: ${shown(becomes.get(path))}`] : []),
+      ]
+    })
     .join('\n')
 }
 

@@ -1,6 +1,8 @@
 import { toWireId } from '../contract/ids.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { Cluster } from '../kubernetes/cluster.ts'
+import { tenantHub } from '../kubernetes/tenant-hub.ts'
+import type { WatchHub } from '../kubernetes/watch-hub.ts'
 import type { Operation, PerformContext, Progress } from '../operations/define-operation.ts'
 import { PermanentError } from '../operations/errors.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
@@ -31,7 +33,8 @@ export interface RunTaskOptions {
   /** Milliseconds that a handler gets to end after its signal fired, before its outcome is written without it. */
   readonly graceMs: number
   cluster(tenant: string, name: string): Cluster
-  /** What the circuit breaker calls the same: tenants know different clusters by one name. */
+  readonly hub: WatchHub
+  /** What the circuit breaker and the hub call the same: tenants know different clusters by one name. */
   clusterKey(tenant: string, name: string): string
   /** Looks for a cluster that this process does not know yet. Without it nobody adds one. */
   expectCluster?(tenant: string, name: string): Promise<void>
@@ -229,6 +232,7 @@ async function perform(
     flags: attempt.flags,
     signal,
     cluster: (name) => options.cluster(attempt.tenant, name),
+    hub: tenantHub(options.hub, (name) => options.clusterKey(attempt.tenant, name)),
     report: (progress) => {
       if (!signal.aborted) options.onProgress(settled, progress)
     },

@@ -197,6 +197,20 @@ describe("a tenant's own cluster", () => {
     expect(await connectionOf('admin', 'prod')).toMatchObject({ reachable: true })
   })
 
+  test('is watched live by who may look at resources, and by nobody else', async () => {
+    const watch = { id: 'r', kind: 'resource', cluster: 'prod', api_version: 'v1', object_kind: 'Namespace' }
+    const socket = await openLiveSocket(as('viewer'))
+    socket.send({ subscribe: watch })
+    expect(await socket.next()).toMatchObject({ subscription: 'r', resource: { type: 'snapshot' } })
+    socket.cut()
+    const narrow = await as('admin').send('POST', '/tokens', { body: { name: 'narrow', scopes: ['tasks.read'] } })
+    const { token } = z.object({ token: z.string() }).parse(narrow.body)
+    const blind = await openLiveSocket(connectApi(tenants.sluice.url, token))
+    blind.send({ subscribe: watch })
+    expect(await blind.next()).toMatchObject({ error: { code: 'forbidden' } })
+    blind.cut()
+  })
+
   test('may have the name that another tenant uses for its own', async () => {
     expect((await add('other', 'prod', theirs.kubeconfig())).status).toBe(201)
     const { task_id } = await as('other').createProject('on-theirs', { cluster: 'prod' })
