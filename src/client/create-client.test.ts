@@ -2,6 +2,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { startStubApi, type StubApi } from '../../test/helpers/stub-api.ts'
+import { stubProblem } from '../../test/helpers/stub-store.ts'
 import { until } from '../../test/helpers/until.ts'
 import { createClient, type SluiceClient } from './create-client.ts'
 import { SluiceProblem, UnreachableError } from './sluice-problem.ts'
@@ -168,5 +169,56 @@ describe('waiting for a task', () => {
     await api.stop()
     await expect(client.waitForTask(task_id, { giveUpAfterMs: 30 })).rejects.toThrow(UnreachableError)
     await api.start()
+  })
+})
+
+describe('in a browser’s session', () => {
+  /** As a browser sends its cookie along, whatever the page asks for. */
+  const inSession = (cookie: { value: string }) =>
+    createClient({
+      baseUrl: api.url,
+      backoff,
+      fetch: (input, init) => {
+        const headers = new Headers(init?.headers)
+        headers.set('cookie', `sluice=${cookie.value}`)
+        return fetch(input, { ...init, headers })
+      },
+    })
+  const lines = () => api.requests.map(({ line }) => line.replace('/api/v1', ''))
+
+  test('a change shows the session’s CSRF token, which whoever asked who they are has already', async () => {
+    const browser = inSession({ value: 'secret' })
+    await browser.me()
+    await browser.submit('project.create', { name: 'acme' })
+    expect(lines()).toEqual(['GET /me', 'POST /tasks'])
+    expect(api.requests.at(-1)?.headers['sluice-csrf']).toBe('csrf of secret')
+  })
+
+  test('after a login elsewhere it is read again, once, and the change is sent once more', async () => {
+    api.tokens.set('another', 'approver')
+    const cookie = { value: 'secret' }
+    const browser = inSession(cookie)
+    await browser.me()
+    cookie.value = 'another'
+    await browser.submit('project.create', { name: 'acme' })
+    expect(lines()).toEqual(['GET /me', 'POST /tasks', 'GET /me', 'POST /tasks'])
+    expect(api.store.tasks.size).toBe(1)
+  })
+
+  test('a server that refuses it again is not asked a third time', async () => {
+    api.faults.push((request, response) => {
+      if (request.method === 'GET') return false
+      response.writeHead(403, { 'content-type': 'application/problem+json' })
+      response.end(JSON.stringify(stubProblem(403, 'No.', { code: 'csrf_refused' })))
+      return true
+    })
+    const refused = inSession({ value: 'secret' }).submit('project.create', { name: 'acme' })
+    await expect(refused).rejects.toMatchObject({ code: 'csrf_refused' })
+    expect(lines()).toEqual(['POST /tasks', 'GET /me', 'POST /tasks'])
+  })
+
+  test('nothing of it with a bearer token', async () => {
+    await client.submit('project.create', { name: 'acme' })
+    expect(api.requests.at(-1)?.headers['sluice-csrf']).toBeUndefined()
   })
 })

@@ -21,7 +21,6 @@ import { eventPageSchema, type TaskEvent } from '../contract/event.ts'
 import { operationPageSchema, type Operation } from '../contract/operation.ts'
 import {
   livePassSchema,
-  meSchema,
   sessionCodeSchema,
   signedOutSchema,
   signInOptionsSchema,
@@ -200,7 +199,7 @@ export function createClient(options: ClientOptions): SluiceClient {
         body: { operation, input },
         signal,
       }),
-    me: ({ signal } = {}) => exchange.request(meSchema, { path: '/me', signal }),
+    me: ({ signal } = {}) => exchange.me(signal),
     signIn: async (code, { signal } = {}) => {
       await exchange.request(z.unknown(), { method: 'POST', path: '/session', body: { code }, signal })
     },

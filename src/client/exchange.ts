@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { problemSchema } from '../contract/problem.ts'
+import { meSchema, type Me } from '../contract/session.ts'
 import { SluiceProblem, UnreachableError } from './sluice-problem.ts'
 
 export interface ExchangeOptions {
@@ -35,6 +36,8 @@ export interface Exchange {
   /** The address of a path, and the headers that a request to it carries. */
   address(path: string, query?: Readonly<Record<string, QueryValue>>): string
   readonly headers: Readonly<Record<string, string>>
+  /** Who the caller is. In a browser's session the answer holds what every change has to show. */
+  me(signal: AbortSignal | undefined): Promise<Me>
 }
 
 export function createExchange(options: ExchangeOptions): Exchange {
@@ -50,17 +53,37 @@ export function createExchange(options: ExchangeOptions): Exchange {
   const address = (path: string, query: Readonly<Record<string, QueryValue>> = {}) =>
     `${base}/api/v1${path}${queryString(query)}`
 
-  const open = async (request: ExchangeRequest): Promise<Response> => {
+  let csrfToken: string | null = null
+  const me = async (signal: AbortSignal | undefined): Promise<Me> => {
+    const answer = await request(meSchema, { path: '/me', signal })
+    csrfToken = answer.csrf_token
+    return answer
+  }
+
+  const open = async (wanted: ExchangeRequest): Promise<Response> => {
+    try {
+      return await openOnce(wanted)
+    } catch (error) {
+      // Nothing was done: the session has changed, in another window maybe, since its token was read.
+      if (!(error instanceof SluiceProblem) || error.code !== 'csrf_refused') throw error
+      await me(wanted.signal)
+      return openOnce(wanted)
+    }
+  }
+
+  const openOnce = async (request: ExchangeRequest): Promise<Response> => {
     const url = address(request.path, request.query)
     const limitMs = (options.timeoutMs ?? 30_000) + (request.extraMs ?? 0)
     const limit = new AbortController()
     const timer = setTimeout(() => limit.abort(), limitMs)
     const body = request.body === undefined ? {} : { body: JSON.stringify(request.body) }
     const type: Record<string, string> = request.body === undefined ? {} : { 'content-type': 'application/json' }
+    const changes = request.method !== undefined && request.method !== 'GET'
+    const own: Record<string, string> = changes && csrfToken !== null ? { 'sluice-csrf': csrfToken } : {}
     try {
       const response = await send(url, {
         method: request.method ?? 'GET',
-        headers: { accept: 'application/json', ...headers, ...type, ...request.headers },
+        headers: { accept: 'application/json', ...headers, ...type, ...own, ...request.headers },
         signal: request.signal === undefined ? limit.signal : AbortSignal.any([request.signal, limit.signal]),
         ...body,
       })
@@ -77,20 +100,17 @@ export function createExchange(options: ExchangeOptions): Exchange {
     }
   }
 
-  return {
-    open,
-    address,
-    headers,
-    request: async (schema, request) => {
-      const response = await open(request)
-      const url = address(request.path, request.query)
-      const text = await readText(response, url, request.signal)
-      const parsed = schema.safeParse(response.status === 204 ? undefined : parseJson(text))
-      if (parsed.success) return parsed.data
-      const reason = `its answer is not what this version of the client knows (${parsed.error.issues[0]?.message ?? ''})`
-      throw new UnreachableError(url, reason, { cause: parsed.error })
-    },
+  const request: Exchange['request'] = async (schema, wanted) => {
+    const response = await open(wanted)
+    const url = address(wanted.path, wanted.query)
+    const text = await readText(response, url, wanted.signal)
+    const parsed = schema.safeParse(response.status === 204 ? undefined : parseJson(text))
+    if (parsed.success) return parsed.data
+    const reason = `its answer is not what this version of the client knows (${parsed.error.issues[0]?.message ?? ''})`
+    throw new UnreachableError(url, reason, { cause: parsed.error })
   }
+
+  return { open, address, headers, request, me }
 }
 
 async function readText(response: Response, url: string, signal: AbortSignal | undefined): Promise<string> {

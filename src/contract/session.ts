@@ -26,6 +26,11 @@ export const meSchema = z.object({
   tenants: z.array(z.string()),
   roles: z.array(z.string()).describe('In this tenant'),
   permissions: z.array(z.string()).default([]).describe('What the roles, and the token’s scopes, allow'),
+  csrf_token: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe('In a browser’s session: goes with every change as the header Sluice-CSRF'),
 })
 export type Me = z.infer<typeof meSchema>
 

@@ -2,6 +2,8 @@ import type { FastifyRequest } from 'fastify'
 import { isTenantId } from '../database/database.ts'
 import { callerIn, tenantsOf } from '../identity/caller.ts'
 import type { Caller, Credential, Identity, Known } from '../identity/principal.ts'
+import { refuseWithoutCsrfToken } from './csrf.ts'
+import { isSafeMethod } from './safe-methods.ts'
 import { HttpProblem } from './problems.ts'
 import { readSessionId } from './session-cookie.ts'
 
@@ -50,7 +52,10 @@ export async function authenticate(identity: Identity, request: FastifyRequest):
         : 'Send "Authorization: Bearer <token>", or open the console from a fresh link.',
     })
   }
-  if (credential.kind === 'session') refuseCrossOrigin(request)
+  if (credential.kind === 'session') {
+    refuseCrossOrigin(request)
+    refuseWithoutCsrfToken(request, credential.id)
+  }
   const caller = callerIn(known, chooseTenant(known, request))
   authenticated.set(request, { known, caller, at: performance.now() })
   return caller
@@ -72,11 +77,6 @@ function readPass(request: FastifyRequest): string | undefined {
   if (routeOptions.url !== '/api/v1/live' || typeof query !== 'object' || query === null) return undefined
   return 'pass' in query && typeof query.pass === 'string' ? query.pass : undefined
 }
-
-const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
-
-/** Whether a request changes nothing by its method alone. */
-export const isSafeMethod = (method: string): boolean => safeMethods.has(method)
 
 /**
  * A browser sends its cookie along with whatever any page asks for: a change, or a live connection, must come from

@@ -17,6 +17,7 @@ export const problemKinds = {
   policy_denied: { status: 403, title: 'The policy refuses it', retryable: false },
   flag_off: { status: 403, title: 'Behind a feature flag', retryable: false },
   cross_origin: { status: 403, title: 'Cross-origin request refused', retryable: false },
+  csrf_refused: { status: 403, title: 'The change may not be your own', retryable: false },
   not_found: { status: 404, title: 'Not found', retryable: false },
   method_not_allowed: { status: 405, title: 'Method not allowed', retryable: false },
   conflict: { status: 409, title: 'Another task is in the way', retryable: false },

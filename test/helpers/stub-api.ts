@@ -107,12 +107,17 @@ async function answer(
   if (route === 'GET /session/options') return json(response, 200, { login_url: null })
   const principal = principalOf(api, request)
   if (principal === null) return problem(response, 401, 'Sign in first.')
+  const csrfToken = csrfTokenOf(request)
+  if (method !== 'GET' && csrfToken !== null && request.headers['sluice-csrf'] !== csrfToken) {
+    return problem(response, 403, 'Is it you who changes this?', { code: 'csrf_refused' })
+  }
   if (route === 'DELETE /session') {
     response.setHeader('set-cookie', 'sluice=; Path=/; Max-Age=0')
     return json(response, 200, { logout_url: null })
   }
   if (route === 'GET /me') {
-    return json(response, 200, { principal, tenant: 'default', tenants: ['default'], roles: [principal] })
+    const me = { principal, tenant: 'default', tenants: ['default'], roles: [principal], csrf_token: csrfToken }
+    return json(response, 200, me)
   }
   if (route === 'POST /session/codes') {
     const code = `code-${api.codes.size + 1}`
@@ -273,6 +278,12 @@ function cloudEvent(event: TaskEvent) {
 
 function timeline(store: StubStore, taskId: string): TaskEvent[] {
   return store.events.filter((event) => event.task_id === taskId)
+}
+
+/** Of the session cookie, where no bearer token was sent. */
+function csrfTokenOf(request: IncomingMessage): string | null {
+  const cookie = /(?:^|; )sluice=([^;]+)/.exec(request.headers.cookie ?? '')?.[1]
+  return request.headers.authorization === undefined && cookie !== undefined ? `csrf of ${cookie}` : null
 }
 
 function principalOf(api: Api, request: IncomingMessage): string | null {

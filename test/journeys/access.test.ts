@@ -10,7 +10,7 @@ const revocationMs = 5_000
 
 let tenants: Tenants
 beforeAll(async () => {
-  tenants = await startTenants({ requestLimits: { principal: { perSecond: 0.01, burst: 60 } } })
+  tenants = await startTenants({ requestLimits: { principal: { perSecond: 0.01, burst: 200 } } })
 })
 afterAll(() => tenants.stop())
 
@@ -80,10 +80,19 @@ describe('browser sessions', () => {
     const answer = await connectApi(tenants.sluice.url, '').send('POST', '/session', { body: { code }, headers })
     return { ...answer, cookie: answer.headers.get('set-cookie') ?? '' }
   }
-  const send = (cookie: string, method: string, path: string, headers: Record<string, string> = {}) =>
+  const send = (cookie: string, method: string, path: string, headers: Record<string, string> = {}, body?: unknown) =>
     connectApi(tenants.sluice.url, '').send(method, path, {
       headers: { cookie: cookie.split(';')[0] ?? '', ...headers },
+      ...(body !== undefined && { body }),
     })
+  const csrfOf = async (cookie: string) => {
+    const { body } = await send(cookie, 'GET', '/me')
+    return { 'sluice-csrf': z.object({ csrf_token: z.string() }).parse(body).csrf_token }
+  }
+  const codeOf = async (answer: Promise<Answer>) => z.object({ code: z.string() }).parse((await answer).body).code
+  const documentSchema = z.object({
+    paths: z.record(z.string(), z.record(z.string(), z.object({ 'x-sluice-permission': z.string().optional() }))),
+  })
 
   test('over http: HttpOnly, SameSite=Strict; a change needs our Origin', async () => {
     const { cookie } = await signIn(`http://${host()}`)
@@ -92,10 +101,61 @@ describe('browser sessions', () => {
     expect(cookie).toMatch(/SameSite=Strict/)
     expect(cookie).not.toMatch(/Secure/)
     expect((await send(cookie, 'GET', '/me')).body).toMatchObject({ principal: 'operator', roles: ['operator'] })
+    const csrf = await csrfOf(cookie)
     for (const headers of [{}, { origin: 'http://evil.example' }, { origin: 'null' }]) {
-      expect((await send(cookie, 'POST', '/live/passes', headers)).status).toBe(403)
+      const answer = await send(cookie, 'POST', '/live/passes', { ...csrf, ...headers })
+      expect(answer).toMatchObject({ status: 403, body: { code: 'cross_origin' } })
     }
-    expect((await send(cookie, 'POST', '/live/passes', { origin: `http://${host()}` })).status).toBe(200)
+    expect((await send(cookie, 'POST', '/live/passes', { ...csrf, origin: `http://${host()}` })).status).toBe(200)
+  })
+
+  test('a change needs the CSRF token of its own session, too', async () => {
+    const origin = `http://${host()}`
+    const [mine, theirs] = [await signIn(origin), await signIn(origin)]
+    const right = await csrfOf(mine.cookie)
+    const wrong = [
+      {},
+      { 'sluice-csrf': '' },
+      { 'sluice-csrf': 'x'.repeat(43) },
+      { 'sluice-csrf': right['sluice-csrf'].slice(0, -1) },
+      // The token is not the cookie, and not another session's.
+      { 'sluice-csrf': /=([^;]+)/.exec(mine.cookie)?.[1] ?? '' },
+      await csrfOf(theirs.cookie),
+    ]
+    const body = { operation: 'test.noop', input: { name: 'forged' } }
+    for (const headers of wrong) {
+      const answer = await send(mine.cookie, 'POST', '/tasks', { origin, ...headers }, body)
+      expect(answer).toMatchObject({ status: 403, body: { code: 'csrf_refused' } })
+    }
+    expect(JSON.stringify((await as('admin').send('GET', '/tasks')).body)).not.toContain('forged')
+    expect((await send(mine.cookie, 'POST', '/tasks', { origin, ...right }, body)).status).toBe(202)
+  })
+
+  test('the token of a session ends with it: after the next login it is another', async () => {
+    const origin = `http://${host()}`
+    const first = await signIn(origin)
+    const before = await csrfOf(first.cookie)
+    const second = await signIn(origin, first.cookie.split(';')[0])
+    expect(await csrfOf(second.cookie)).not.toEqual(before)
+    expect((await send(second.cookie, 'POST', '/live/passes', { origin, ...before })).status).toBe(403)
+  })
+
+  test('every route that changes something asks for it, and none of a bearer token', async () => {
+    const origin = `http://${host()}`
+    const { cookie } = await signIn(origin)
+    const document = await as('admin').send('GET', '/openapi.json')
+    const routes = Object.entries(documentSchema.parse(document.body).paths).flatMap(([path, methods]) =>
+      Object.entries(methods)
+        .filter(([method, route]) => method !== 'get' && route['x-sluice-permission'] !== 'public')
+        .map(([method]) => [method.toUpperCase(), path.replace('/api/v1', '').replaceAll(/[{}]/g, '')] as const),
+    )
+    expect(routes.length).toBeGreaterThan(50)
+    const answers = await Promise.all(
+      routes.map(async ([method, path]) => [method, path, await codeOf(send(cookie, method, path, { origin }, {}))]),
+    )
+    expect(answers).toEqual(routes.map((route) => [...route, 'csrf_refused']))
+    expect((await as('operator').send('POST', '/live/passes', { headers: { cookie, origin } })).status).toBe(200)
+    expect((await as('operator').send('GET', '/me')).body).toMatchObject({ csrf_token: null })
   })
 
   test('over https, also behind a proxy: __Host- and Secure', async () => {
@@ -113,7 +173,7 @@ describe('browser sessions', () => {
     const second = await signIn(origin, first.cookie.split(';')[0])
     expect(second.cookie.split(';')[0]).not.toBe(first.cookie.split(';')[0])
     expect((await send(first.cookie, 'GET', '/me')).status).toBe(401)
-    const out = await send(second.cookie, 'DELETE', '/session', { origin })
+    const out = await send(second.cookie, 'DELETE', '/session', { origin, ...(await csrfOf(second.cookie)) })
     expect([out.status, out.body]).toEqual([200, { logout_url: null }])
     expect((await send(second.cookie, 'GET', '/me')).status).toBe(401)
   })

@@ -1,5 +1,6 @@
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { meSchema } from '../../src/contract/session.ts'
 import { lacksBrowser, launchBrowser } from '../helpers/browser.ts'
 import { connectApi } from './support/api.ts'
 import { openSimulatedCluster } from './support/simulated-cluster.ts'
@@ -88,14 +89,19 @@ describe.skipIf(lacksBrowser())('the console, from the printed link', () => {
 
   test('a change with the cookie must come from the console itself', async () => {
     const [cookie] = await context.cookies()
+    const me = await connectApi(sluice.url, '').send('GET', '/me', {
+      headers: { cookie: `${cookie?.name}=${cookie?.value}` },
+    })
+    const { csrf_token: csrf } = meSchema.parse(me.body)
     const send = (headers: Record<string, string>) =>
       connectApi(sluice.url, '').send('POST', '/projects', {
         body: { name: 'forged', organization: 'acme' },
         headers: { cookie: `${cookie?.name}=${cookie?.value}`, ...headers },
       })
-    expect((await send({})).status).toBe(403)
-    expect((await send({ origin: 'https://evil.example' })).status).toBe(403)
-    expect((await send({ origin: sluice.url })).status).toBe(202)
+    expect((await send({ 'sluice-csrf': csrf ?? '' })).status).toBe(403)
+    expect((await send({ 'sluice-csrf': csrf ?? '', origin: 'https://evil.example' })).status).toBe(403)
+    expect((await send({ origin: sluice.url })).status).toBe(403)
+    expect((await send({ 'sluice-csrf': csrf ?? '', origin: sluice.url })).status).toBe(202)
   })
 
   test('the page was allowed everything that it does', () => {

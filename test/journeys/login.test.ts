@@ -57,6 +57,12 @@ const me = async (url = sluice.url) => {
   const response = await jar.send(`${url}/api/v1/me`)
   return { status: response.status, body: (await response.json()) as Record<string, unknown> }
 }
+/** What a change of the console's carries. */
+const own = async () => {
+  const answer = await jar.send(`${sluice.url}/api/v1/me`, { headers: { 'sluice-tenant': 'acme' } })
+  const { csrf_token: token } = z.object({ csrf_token: z.string() }).parse(await answer.json())
+  return { origin: sluice.url, 'sluice-csrf': token }
+}
 const location = (response: Response) => response.headers.get('location')
 
 describe('signing in at the identity provider', () => {
@@ -123,7 +129,7 @@ describe('signing in at the identity provider', () => {
   test('signing out ends the session here, and says where the one at the provider ends', async () => {
     jar = createCookieJar()
     await signIn('rita')
-    const answer = await jar.send(`${sluice.url}/api/v1/session`, { method: 'DELETE', headers: { origin: sluice.url } })
+    const answer = await jar.send(`${sluice.url}/api/v1/session`, { method: 'DELETE', headers: await own() })
     const { logout_url: logoutUrl } = z.object({ logout_url: z.string() }).parse(await answer.json())
     expect((await me()).status).toBe(401)
     const page = await jar.send(logoutUrl)
@@ -260,12 +266,11 @@ describe('what the provider has said holds for as long as its word', () => {
   test('a link into the console opens a session for the same principal and groups', async () => {
     jar = createCookieJar()
     await signIn('anna')
-    const post = (path: string) =>
-      jar.send(`${sluice.url}/api/v1${path}`, {
-        method: 'POST',
-        headers: { origin: sluice.url, 'sluice-tenant': 'acme', 'content-type': 'application/json' },
-      })
-    const { code } = z.object({ code: z.string() }).parse(await (await post('/session/codes')).json())
+    const made = await jar.send(`${sluice.url}/api/v1/session/codes`, {
+      method: 'POST',
+      headers: { ...(await own()), 'sluice-tenant': 'acme' },
+    })
+    const { code } = z.object({ code: z.string() }).parse(await made.json())
     jar = createCookieJar()
     const opened = await jar.send(`${sluice.url}/api/v1/session`, {
       method: 'POST',
@@ -284,7 +289,7 @@ describe('what the provider has said holds for as long as its word', () => {
     await signIn('rita')
     const answer = await jar.send(`${sluice.url}/api/v1/tokens`, {
       method: 'POST',
-      headers: { origin: sluice.url, 'content-type': 'application/json' },
+      headers: { ...(await own()), 'content-type': 'application/json' },
       body: JSON.stringify({ name: 'mine' }),
     })
     expect(answer.status).toBe(422)

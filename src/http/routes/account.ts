@@ -13,6 +13,7 @@ import { noteSession } from '../../identity/note-session.ts'
 import type { Caller } from '../../identity/principal.ts'
 import type { App } from '../app.ts'
 import { callerOf, knownOf, refuseCrossOrigin } from '../authenticate.ts'
+import { csrfTokenOf } from '../csrf.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
 import { sourceBy } from '../source-of.ts'
@@ -28,7 +29,11 @@ export function accountRoutes(app: App, services: Services): void {
       config: { permission: 'self' },
       schema: { summary: 'Who you are, and what you may do', response: { 200: meSchema } },
     },
-    (request) => toMe(callerOf(request)),
+    (request, reply) => {
+      void reply.header('cache-control', 'no-store')
+      const sessionId = knownOf(request).source.kind === 'session' ? readSessionId(request) : undefined
+      return toMe(callerOf(request), sessionId)
+    },
   )
 
   app.get(
@@ -60,7 +65,8 @@ export function accountRoutes(app: App, services: Services): void {
       }
       await withSource(sourceBy(request, session.known), () => noteSession(database, 'session.opened', session.known))
       setSessionCookie(reply, session, { secure: isHttps(request) })
-      return toMe(callerIn(session.known, tenant))
+      void reply.header('cache-control', 'no-store')
+      return toMe(callerIn(session.known, tenant), session.id)
     },
   )
 
@@ -110,12 +116,13 @@ export function accountRoutes(app: App, services: Services): void {
   )
 }
 
-function toMe({ principal, tenant, permissions }: Caller): Me {
+function toMe({ principal, tenant, permissions }: Caller, sessionId: string | undefined): Me {
   return {
     principal: principal.name,
     tenant,
     tenants: [...principal.tenants],
     roles: [...principal.roles],
     permissions: [...permissions].sort(),
+    csrf_token: sessionId === undefined ? null : csrfTokenOf(sessionId),
   }
 }
