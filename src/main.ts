@@ -18,7 +18,7 @@ import { createDiagnoser } from './kubernetes/diagnose.ts'
 import { createWatchHub } from './kubernetes/watch-hub.ts'
 import { createFeed } from './live/feed.ts'
 import { createMailer, type MailerOptions } from './notifications/mailer.ts'
-import { createSecretBox } from './notifications/secret-box.ts'
+import { createSecretBox } from './platform/secret-box.ts'
 import type { Operation } from './operations/define-operation.ts'
 import { builtInOperations, createOperationRegistry } from './operations/registry.ts'
 import { createPlatform, type PlatformSettings } from './platform/create-platform.ts'
@@ -71,8 +71,11 @@ export interface StartOptions {
   readonly operations?: readonly Operation[]
   /** YAML file of the policy, read again when it changes. Without one the last policy of the database holds. */
   readonly policyFile?: string
-  /** 32 bytes: seals the secrets of webhooks and clusters. The same for all processes of a database; without it there are none. */
-  readonly secretKey?: Buffer
+  /**
+   * 32 bytes each: the first seals the secrets of webhooks, clusters and inputs, all of them open. The same for all
+   * processes of a database; without it there are none.
+   */
+  readonly secretKey?: Buffer | readonly Buffer[]
   /** The server that takes e-mail: `smtp://user:password@host:587`, and who writes. */
   readonly mail?: MailerOptions
   /** Requests per second and caller in this process; see `RequestLimitsOptions` for the defaults. */
@@ -288,7 +291,7 @@ function assemble(options: StartOptions) {
     feed: createFeed({ pool: database.pool, listener, logger }),
     gate,
     places,
-    acceptor: createTaskAcceptor({ database, queue, signals, gate, places, tracer, featureFlags }),
+    acceptor: createTaskAcceptor({ database, queue, signals, gate, places, tracer, featureFlags, secrets }),
     results: options.platform?.objectStorage && createResultStore({ database, storage: objectStorage, logger }),
     operations: createOperationRegistry([
       ...builtInOperations,

@@ -6,6 +6,7 @@ import { describeFailure, describeStack } from './describe-failure.ts'
 import { addDoctorCommand } from './doctor.ts'
 import { addMigrateCommand } from './migrate.ts'
 import { addSimulateCommand } from './simulate.ts'
+import { addSecretsCommand } from './secrets.ts'
 import { addStartCommand } from './start.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -28,6 +29,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
   addStartCommand(program, setExitCode)
   addMigrateCommand(program, terminal)
   addAdminCommand(program, terminal)
+  addSecretsCommand(program, terminal)
   addClientCommands(program, terminal)
   addSimulateCommand(program, terminal)
   addDoctorCommand(program, terminal)

@@ -11,8 +11,8 @@ import { openSimulatedCluster } from './open-simulated-cluster.ts'
 import type { StartSimulatedCluster } from './open-simulated-cluster.ts'
 import { toPlatformSettings } from './platform-settings.ts'
 import { describeReady } from './ready-lines.ts'
-import { findSecretKey } from './secret-key.ts'
 import type { OidcOptions } from './oidc-options.ts'
+import { findSecretKeys } from './secret-key.ts'
 import type { Role, StartOptions } from './start-options.ts'
 
 /** What the composition root is given. */
@@ -26,7 +26,7 @@ export interface SluiceOptions extends OidcOptions {
   readonly platformTenant: string
   readonly policyFile?: string
   readonly trustProxy?: readonly string[]
-  readonly secretKey?: Buffer
+  readonly secretKey?: readonly Buffer[]
   readonly mail?: { readonly url: string; readonly from?: string }
   /** A path. */
   readonly kubeconfig?: string
@@ -117,7 +117,7 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
   const oneTimeCode = develops ? randomBytes(32).toString('base64url') : undefined
   const { role, host, port, poolMax, slots, dataDir, platformTenant } = options
   const embedded = options.databaseUrl === undefined
-  const secretKey = await findSecretKey({ dataDir, embedded }, process.env['SLUICE_SECRET_KEY'])
+  const secretKey = await findSecretKeys({ dataDir, embedded }, process.env['SLUICE_SECRET_KEY'])
   const sluice = await parts
     .startSluice({
       role,

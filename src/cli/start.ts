@@ -20,7 +20,8 @@ Variables:
   SLUICE_PLATFORM_TENANT  tenant whose operators may limit and pause every tenant (default: platform; embedded: default)
   SLUICE_TRUST_PROXY proxies before the API (addresses, networks): their X-Forwarded-For says where requests come from
   SLUICE_SMTP_URL  server that takes e-mail, smtp://user:password@host:587; SLUICE_MAIL_FROM says who writes
-  SLUICE_SECRET_KEY 32 bytes in base64: seals the secrets of webhooks and clusters (embedded PostgreSQL: kept in --data)
+  SLUICE_SECRET_KEY 32 bytes in base64: seals secrets in the database (embedded PostgreSQL: kept in --data); to replace
+                   it put the new one before it (new,old) and run "sluice secrets rotate"
   OTEL_EXPORTER_OTLP_ENDPOINT  collector that takes traces and metrics over OTLP/HTTP, such as http://collector:4318;
                    OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME and OTEL_TRACES_SAMPLER_ARG as OpenTelemetry says
   SLUICE_OIDC_ISSUER, SLUICE_OIDC_CLIENT_ID, SLUICE_OIDC_AUDIENCE, SLUICE_PUBLIC_URL  as the flags

@@ -313,7 +313,7 @@ describe('audit: the log says who, from where, with which token and why', () => 
     const origin = { origin: 'http://localhost', host: 'localhost' }
     const opened = await api.app.inject({ method: 'POST', url: '/api/v1/session', payload: { code }, headers: origin })
     const cookie = String(opened.headers['set-cookie']).split(';')[0] ?? ''
-    const headers = { ...origin, cookie }
+    const headers = { ...origin, cookie, 'sluice-csrf': opened.json<{ csrf_token: string }>().csrf_token }
     const body = { principal: 'yan', role: 'viewer' }
     await api.app.inject({ method: 'POST', url: '/api/v1/role-bindings', payload: body, headers })
     await api.app.inject({ method: 'DELETE', url: '/api/v1/session', headers })

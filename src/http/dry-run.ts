@@ -1,6 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Operation } from '../operations/define-operation.ts'
+import { takeSecrets } from '../tasks/secret-input.ts'
+import { withoutSecrets } from '../tasks/without-secrets.ts'
 import { callerOf } from './authenticate.ts'
 import { explainPolicy } from './explain-policy.ts'
 import { HttpProblem } from './problems.ts'
@@ -41,16 +43,17 @@ export async function runDry(services: Services, { request, operation, input }: 
   }
   const { outcome, rule, explain } = await explainPolicy(services, { operation, input, caller })
   const approval = { required: outcome === 'approval', rule, explain }
+  const { secrets } = takeSecrets(operation, input)
   const signal = AbortSignal.timeout(dryRunMs)
   try {
     const { diff, warnings } = await operation.dryRun(
       { tenant, signal, flags, cluster: (name) => services.cluster(tenant, name) },
       input,
     )
-    return { valid: true as const, diff, warnings: [...warnings], approval }
+    return withoutSecrets({ valid: true as const, diff, warnings: [...warnings], approval }, secrets)
   } catch (error) {
     const retryable = error instanceof Error && 'retryable' in error && error.retryable === true
-    const detail = error instanceof Error ? error.message : String(error)
+    const detail = withoutSecrets(error instanceof Error ? error.message : String(error), secrets)
     throw new HttpProblem(retryable || signal.aborted ? 'cluster_unreachable' : 'dry_run_refused', {
       detail,
       cause: error,

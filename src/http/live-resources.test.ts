@@ -26,6 +26,8 @@ beforeAll(async () => {
     poolMax: 10,
     kubeconfig: simulated.kubeconfig(),
     devTokens,
+    // For the Secret that is applied below.
+    secretKey: Buffer.alloc(32, 3),
     logger,
   })
   live = createClient({ baseUrl: sluice.url, token: devTokens.requester }).live()

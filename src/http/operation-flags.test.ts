@@ -164,7 +164,7 @@ describe('an operation behind a flag', () => {
     const scope = { database: core.database, tenant: 'default', actor: 'owner' }
     const { schedule_id: id } = await createSchedule(scope, {
       name: randomUUID(),
-      operation: resize.type,
+      operation: resize,
       input: { name: randomUUID() },
       options: {},
       cron: '* * * * *',

@@ -1,6 +1,7 @@
 import type { Problem } from '../contract/problem.ts'
 import { isDatabaseAway } from '../database/database-away.ts'
 import { RefusedError } from '../operations/define-operation.ts'
+import { NoSecretKeyError } from '../platform/secret-box.ts'
 
 interface ProblemKind {
   readonly status: number
@@ -102,6 +103,7 @@ export function toProblem(error: unknown, traceId: string): Problem {
       detail: 'The identity provider does not answer, and nobody else can say who this is.',
     })
   }
+  if (error instanceof NoSecretKeyError) return build('no_secret_key', traceId, { detail: error.message })
   const validation = readValidation(error)
   if (validation) return build('invalid_input', traceId, validation)
   if (isDatabaseAway(error)) {

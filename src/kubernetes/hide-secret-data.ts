@@ -3,7 +3,7 @@ import type { KubernetesObject } from './kubernetes-object.ts'
 // kubectl's client-side apply keeps the whole manifest there, values included.
 const lastApplied = 'kubectl.kubernetes.io/last-applied-configuration'
 
-export const isSecret = ({ apiVersion, kind }: { readonly apiVersion: string; readonly kind: string }): boolean =>
+const isSecret = ({ apiVersion, kind }: { readonly apiVersion: string; readonly kind: string }): boolean =>
   apiVersion === 'v1' && kind === 'Secret'
 
 /** A Secret as those may see it who may not read Secrets: its keys, without their values. Other objects as they are. */

@@ -8,7 +8,8 @@ import type { Mailer } from './mailer.ts'
 import { titleOf } from './notification-title.ts'
 import { postWebhook, type WebhookRequest } from './post-webhook.ts'
 import { RefusedAddressError } from './public-address.ts'
-import type { SecretBox } from './secret-box.ts'
+import type { SecretBox } from '../platform/secret-box.ts'
+import { openWebhookField } from './sealed-webhook.ts'
 import { signWebhook } from './sign-webhook.ts'
 import {
   type DeliveryRow,
@@ -193,15 +194,14 @@ const failedTry = (error: string, never: boolean): Made => ({
 
 function prepare({ secrets }: DeliverOptions, { delivery, webhook, at }: Target & { readonly at: Date }) {
   if (!secrets) throw new Error('no key for secrets is configured here')
-  const about = webhook.webhook_id
   if (webhook.style === 'slack') {
     const { type, data } = delivery.body
     const body = JSON.stringify({ text: titleOf(type, data) })
-    return { url: secrets.open(webhook.url, `${about}/url`), headers: {}, body }
+    return { url: openWebhookField(secrets, webhook.url, webhook, 'url'), headers: {}, body }
   }
   const previousHolds = webhook.previous_until !== null && webhook.previous_until > at
   const sealed = [webhook.sealed_secret, previousHolds ? webhook.sealed_previous_secret : null]
-  const keys = sealed.flatMap((text) => (text === null ? [] : [secrets.open(text, about)]))
+  const keys = sealed.flatMap((text) => (text === null ? [] : [openWebhookField(secrets, text, webhook, 'secret')]))
   const body = JSON.stringify(delivery.body)
   // A try again has the id of the first: receivers know what they have had.
   const message = { id: `msg_${delivery.delivery_id}`, timestamp: Math.floor(at.getTime() / 1000), body }

@@ -5,7 +5,8 @@ import type { Database, Transaction } from '../database/database.ts'
 import type { Queue } from '../queue/queue.ts'
 import { deliveryJob } from './deliver.ts'
 import { parseWebhookUrl, RefusedAddressError } from './public-address.ts'
-import type { SecretBox } from './secret-box.ts'
+import { NoSecretKeyError, type SecretBox } from '../platform/secret-box.ts'
+import { openWebhookField, sealedWebhookFor } from './sealed-webhook.ts'
 import { newWebhookSecret } from './sign-webhook.ts'
 import {
   type DeliveryRow,
@@ -41,11 +42,6 @@ export interface WebhookWithSecret {
   readonly secret: string | null
 }
 
-/** Webhooks need a key for their secrets (SLUICE_SECRET_KEY), and there is none. */
-export class NoSecretKeyError extends Error {
-  readonly code = 'no_secret_key'
-}
-
 /** E-mail needs a server (SLUICE_SMTP_URL), and there is none. */
 export class NoMailServerError extends Error {
   readonly code = 'no_mail_server'
@@ -67,13 +63,14 @@ export async function createWebhook(
   const { style, kinds } = wanted
   const url = parseTarget(options, wanted)
   const id = uuidv7()
-  const { secret, sealed } = makeSecret(options, id, style)
+  const owner = { tenant_id: tenant, webhook_id: id }
+  const { secret, sealed } = makeSecret(options, owner, style)
   return write(options, tenant, async (tx) => {
     await insertWebhook(tx, {
       webhook_id: id,
       tenant_id: tenant,
       style,
-      url: sealUrl(options, id, { style, url }),
+      url: sealUrl(options, owner, { style, url }),
       kinds: [...kinds],
       sealed_secret: sealed,
       created_by: name,
@@ -103,11 +100,11 @@ export async function changeWebhook(
     if (!row) return undefined
     const url = change.url === undefined ? undefined : parseTarget(options, { style: row.style, url: change.url })
     const moves = url !== undefined && url !== openUrl(options, row)
-    const renewed = moves ? makeSecret(options, row.webhook_id, row.style) : undefined
+    const renewed = moves ? makeSecret(options, row, row.style) : undefined
     await updateWebhook(tx, {
       ...row,
       kinds: [...(change.kinds ?? row.kinds)],
-      ...(moves && { url: sealUrl(options, row.webhook_id, { style: row.style, url }) }),
+      ...(moves && { url: sealUrl(options, row, { style: row.style, url }) }),
       ...(renewed && { sealed_secret: renewed.sealed, sealed_previous_secret: null, previous_until: null }),
       ...(change.enabled === true && { disabled_at: null, disabled_reason: null }),
       ...(change.enabled === false && { disabled_at: new Date(), disabled_reason: `Disabled by ${name}.` }),
@@ -127,7 +124,7 @@ export async function rotateSecret(
   return write(options, tenant, async (tx) => {
     const [row] = await selectWebhooks(tx, tenant, id)
     if (!row) return undefined
-    const { secret, sealed } = makeSecret(options, id, row.style)
+    const { secret, sealed } = makeSecret(options, row, row.style)
     await updateWebhook(tx, {
       ...row,
       sealed_secret: sealed,
@@ -197,24 +194,24 @@ function parseTarget(options: WebhooksOptions, { style, url }: Pick<WebhookRow, 
 
 function box({ secrets }: Pick<WebhooksOptions, 'secrets'>): SecretBox {
   if (secrets) return secrets
-  throw new NoSecretKeyError(
-    'No key for secrets is configured: set SLUICE_SECRET_KEY (32 bytes, in base64) and restart.',
-  )
+  throw new NoSecretKeyError()
 }
 
 // The path of a Slack URL is its password, so that it has no other secret.
-function makeSecret(options: WebhooksOptions, id: string, style: WebhookRow['style']) {
+type Owner = Pick<WebhookRow, 'tenant_id' | 'webhook_id'>
+
+function makeSecret(options: WebhooksOptions, owner: Owner, style: WebhookRow['style']) {
   if (style !== 'standard') return { secret: null, sealed: null }
   const secret = newWebhookSecret()
-  return { secret, sealed: box(options).seal(secret, id) }
+  return { secret, sealed: box(options).seal(secret, sealedWebhookFor(owner, 'secret')) }
 }
 
-function sealUrl(options: WebhooksOptions, id: string, target: Pick<WebhookRow, 'style' | 'url'>): string {
-  return target.style === 'slack' ? box(options).seal(target.url, `${id}/url`) : target.url
+function sealUrl(options: WebhooksOptions, owner: Owner, target: Pick<WebhookRow, 'style' | 'url'>): string {
+  return target.style === 'slack' ? box(options).seal(target.url, sealedWebhookFor(owner, 'url')) : target.url
 }
 
 function openUrl(options: Pick<WebhooksOptions, 'secrets'>, row: WebhookRow): string {
-  return row.style === 'slack' ? box(options).open(row.url, `${row.webhook_id}/url`) : row.url
+  return row.style === 'slack' ? openWebhookField(box(options), row.url, row, 'url') : row.url
 }
 
 /** What may be shown of the URL. */

@@ -36,6 +36,11 @@ export interface Operation<Input = unknown> {
   validate?(input: Input): readonly { readonly pointer: string; readonly message: string }[]
   /** The organization that owns what is made: with cluster and namespace, configuration maps it to an environment. */
   organization?(input: Input): string
+  /**
+   * JSON pointers of the texts in the input that are secrets: sealed apart from the log, opened for `perform` and
+   * `dryRun` alone, and shown to nobody. @default none
+   */
+  secrets?(input: Input): readonly string[]
   /** Refuses, before acceptance, what the records already rule out. Reads only; throw `RefusedError`. */
   precheck?(input: Input, records: Records): Promise<void>
   /** May run twice: names derive from the input, "already there and mine" is success. */

@@ -1,28 +1,28 @@
 import type { KubernetesObject } from '../kubernetes/cluster.ts'
-import { isSecret } from '../kubernetes/hide-secret-data.ts'
+import { secretPathsOf } from '../kubernetes/secret-fields.ts'
 
 // What the server stamps on every object says nothing about the change.
 const stamped = new Set(['managedFields', 'resourceVersion', 'uid', 'creationTimestamp', 'generation', 'selfLink'])
-
-// Of a Secret: that a value changes may be told, not from what to what.
-const hidden = /^(data|stringData)\.|^metadata\.annotations\.kubectl\.kubernetes\.io\/last-applied-configuration$/
 
 /** Field by field, `- was` and `+ becomes`; empty when nothing would change. */
 export function objectDiff(before: KubernetesObject | undefined, after: KubernetesObject): string {
   const was = flatten(before)
   const becomes = flatten(after)
+  // That a secret changes is told, and nothing more.
+  const secrets = new Set([before, after].flatMap(secretPathsOf).map(flatPath))
+  const shown = (path: string, value: string | undefined) => (secrets.has(path) ? '(hidden)' : value)
   const paths = [...new Set([...was.keys(), ...becomes.keys()])].sort()
   return paths
     .filter((path) => was.get(path) !== becomes.get(path))
-    .flatMap((path) => {
-      const shown = (value: string | undefined) => (hidden.test(path) && isSecret(after) ? '(hidden)' : value)
-      return [
-        ...(was.has(path) ? [`- ${path}: ${shown(was.get(path))}`] : []),
-        ...(becomes.has(path) ? [`+ ${path}: ${shown(becomes.get(path))}`] : []),
-      ]
-    })
+    .flatMap((path) => [
+      ...(was.has(path) ? [`- ${path}: ${shown(path, was.get(path))}`] : []),
+      ...(becomes.has(path) ? [`+ ${path}: ${shown(path, becomes.get(path))}`] : []),
+    ])
     .join('\n')
 }
+
+const flatPath = (path: readonly (string | number)[]): string =>
+  path.map((key, i) => (typeof key === 'number' ? `[${key}]` : i === 0 ? key : `.${key}`)).join('')
 
 function flatten(object: KubernetesObject | undefined): Map<string, string> {
   const fields = new Map<string, string>()

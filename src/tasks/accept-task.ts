@@ -10,12 +10,14 @@ import { sourceField } from '../database/request-source.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { FeatureFlags } from '../platform/feature-flags.ts'
+import type { SecretBox } from '../platform/secret-box.ts'
 import type { Tracer } from '../platform/tracer.ts'
 import type { NewJob, Queue, QueueName } from '../queue/queue.ts'
 import { describeQuotas, type Gate, type GatedRequest, type JudgedRow } from './gate.ts'
 import { nameRequest, type Places } from './places.ts'
 import { type AcceptOutcome, type AcceptRow, acceptTasks, type RequestPayload } from './accept-tasks.sql.ts'
 import { type PinnedFlags, pinFlags } from './pin-flags.ts'
+import { keepTaskSecrets, takeSecrets } from './secret-input.ts'
 
 export interface AcceptRequest {
   readonly operation: Operation
@@ -66,6 +68,8 @@ export interface TaskAcceptorOptions {
   readonly gate?: Gate
   /** Without them each flag is its default: operations behind one are off. */
   readonly featureFlags?: FeatureFlags
+  /** Seals secrets of inputs. Without it an input with a secret is refused. */
+  readonly secrets?: SecretBox | undefined
   /** Without it tasks carry no trace: for tests and measurements. */
   readonly tracer?: Tracer
   /** Requests in one transaction, at most. @default 100 */
@@ -192,13 +196,14 @@ function missingOutcome(): never {
 
 /** The acceptance: event and projection, and the job, in one transaction. */
 async function acceptGroup(options: TaskAcceptorOptions, group: readonly GatedRequest[]): Promise<AcceptedTask[]> {
-  const { database, queue, signals, gate } = options
+  const { database, queue, signals, gate, secrets } = options
   const wake = new Set<Operation['class']>()
   let judged: readonly JudgedRow[] = group
   const outcomes = await database.transaction({ role: 'sluice_api' }, async (tx) => {
     if (gate) judged = await gate.judge(tx, group)
     const numbered = judged.map(({ row }, idx) => ({ ...row, idx }))
     const accepted = await acceptTasks(tx, numbered)
+    await keepTaskSecrets(tx, secrets, ownedInputs(group, accepted))
     for (const kind of await insertJobs(tx, queue, { rows: numbered, accepted })) wake.add(kind)
     return accepted
   })
@@ -214,6 +219,14 @@ async function acceptGroup(options: TaskAcceptorOptions, group: readonly GatedRe
       return { outcome, taskId: task_id, status, deduplicated, ...(reason !== undefined && { reason }) }
     })
 }
+
+/** What was accepted of a group, with the secrets that are still in its inputs. */
+export const ownedInputs = (group: readonly GatedRequest[], accepted: readonly AcceptOutcome[]) =>
+  accepted.flatMap(({ idx, outcome, task_id: id }) => {
+    const request = group[idx]?.request
+    if (outcome !== 'accepted' || !request) return []
+    return [{ owner: { tenant: request.tenant, id }, operation: request.operation, input: request.input }]
+  })
 
 export interface AcceptedRows {
   /** Each at the place that its `idx` says. */
@@ -276,7 +289,7 @@ export function toAcceptRow(request: AcceptRequest, places?: Places): AcceptRow 
       `{"input":${canonicalInput},"operation":${canonical(operation.type)},"options":${canonical(options)}}`,
     ),
     payload: {
-      input,
+      input: takeSecrets(operation, input).shown,
       input_hash: sha256(canonicalInput),
       class: operation.class,
       status: scheduled ? 'SCHEDULED' : 'PENDING',

@@ -7,8 +7,7 @@ import { RefusedError } from '../operations/define-operation.ts'
 import type { Queue } from '../queue/queue.ts'
 import { cancelledBy, cancelTask, MovedMeanwhileError } from './cancel-task.ts'
 import { appendCancelled, cancellableTasks, countTasks, retryableTasks } from './act-on-many.sql.ts'
-import { findRequests } from './retry-task.sql.ts'
-import { type RetryTaskOptions, toRetry } from './retry-task.ts'
+import { openRequests, type RetryTaskOptions, toRetry } from './retry-task.ts'
 import type { TaskRow } from './task-view.ts'
 import { holdsAll } from './ticket-items.sql.ts'
 import { closeOrRenew } from './ticket-rest.ts'
@@ -131,13 +130,7 @@ export async function retryMany(options: RetryTaskOptions, request: ManyRequest)
         .orderBy('task_id')
         .limit(chunk)
         .execute()
-      return page.length === 0
-        ? []
-        : findRequests(
-            tx,
-            tenant,
-            page.map(({ task_id }) => task_id),
-          )
+      return page.length === 0 ? [] : openRequests(tx, options, { tenant, taskIds: page.map(({ task_id }) => task_id) })
     })
     if (found.length === 0) return { matched, done, refused: refused.slice(0, 100) }
     after = found.at(-1)?.task.task_id ?? after

@@ -6,17 +6,18 @@ import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { FeatureFlags } from '../platform/feature-flags.ts'
+import type { SecretBox } from '../platform/secret-box.ts'
 import type { Tracer } from '../platform/tracer.ts'
 import type { Queue } from '../queue/queue.ts'
-import { type AcceptRequest, insertJobs, isRace, toAcceptRow } from './accept-task.ts'
+import { type AcceptRequest, insertJobs, isRace, ownedInputs, toAcceptRow } from './accept-task.ts'
 import { type AcceptOutcome, acceptTasks } from './accept-tasks.sql.ts'
 import { type BatchRow, failedOf, insertBatch, selectBatch, selectBatches } from './batch.sql.ts'
 import { pageToken, readPageToken } from './find-tasks.ts'
 import type { Gate, JudgedRow } from './gate.ts'
 import type { Places } from './places.ts'
 import { offReason, type PinnedFlags, pinFlags } from './pin-flags.ts'
-import { findRequests } from './retry-task.sql.ts'
-import { type RetryTaskOptions, toRetry } from './retry-task.ts'
+import { openRequests, type RetryTaskOptions, toRetry } from './retry-task.ts'
+import { keepTaskSecrets } from './secret-input.ts'
 import { openSharedTickets, shareTickets } from './share-tickets.ts'
 import { basePath } from './task-view.ts'
 
@@ -28,6 +29,7 @@ export interface AcceptBatchOptions {
   readonly gate?: Gate | undefined
   readonly featureFlags?: FeatureFlags
   readonly tracer?: Tracer
+  readonly secrets?: SecretBox | undefined
   /** As of `TaskAcceptorOptions`. */
   readonly places?: Places | undefined
 }
@@ -92,6 +94,7 @@ async function acceptItems(
               one.outcome === 'accepted' ? [] : [{ index: one.idx, message: refusal(one, judged[one.idx]?.reason) }],
             ),
           )
+          await keepTaskSecrets(tx, options.secrets, ownedInputs(group, accepted))
           const counts: Partial<Record<TaskStatus, number>> = {}
           for (const { status } of accepted) counts[status] = (counts[status] ?? 0) + 1
           const batch = await insertBatch(tx, { ...request, batchId, counts })
@@ -192,7 +195,7 @@ export async function failedItems(
   const { tenant, batchId } = request
   const found = await options.database.transaction({ role: 'sluice_api', tenant }, async (tx) => {
     const failed = await failedOf(tx, batchId)
-    return failed.length === 0 ? [] : findRequests(tx, tenant, failed)
+    return failed.length === 0 ? [] : openRequests(tx, options, { tenant, taskIds: failed })
   })
   return found.map((one) => toRetry(options.operations, one, request))
 }

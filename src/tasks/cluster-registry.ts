@@ -4,7 +4,7 @@ import type { SignalListener } from '../database/signals.ts'
 import { ClusterRemovedError, UnreachableError } from '../kubernetes/cluster-errors.ts'
 import type { Clusters } from '../kubernetes/clusters.ts'
 import type { RefusedAddresses } from '../kubernetes/local-address.ts'
-import type { SecretBox } from '../notifications/secret-box.ts'
+import type { SecretBox } from '../platform/secret-box.ts'
 import type { Logger } from '../platform/logger.ts'
 import { type ChangedCluster, selectChangedClusters } from './registered-clusters.sql.ts'
 

@@ -7,7 +7,7 @@ import type { Logger } from '../platform/logger.ts'
 import type { FeatureFlags } from '../platform/feature-flags.ts'
 import type { Tracer } from '../platform/tracer.ts'
 import type { Queue } from '../queue/queue.ts'
-import { insertJobs, isRace, toAcceptRow } from './accept-task.ts'
+import { insertJobs, isRace, ownedInputs, toAcceptRow } from './accept-task.ts'
 import { type AcceptOutcome, acceptTasks } from './accept-tasks.sql.ts'
 import { appendEvent } from './append-event.sql.ts'
 import type { Gate, JudgedRow } from './gate.ts'
@@ -15,8 +15,12 @@ import { offReason, type PinnedFlags, pinFlags } from './pin-flags.ts'
 import type { Places } from './places.ts'
 import { databaseNow, type ScheduleRow, selectDue, selectUnderWay, takeFiring, updateSchedule } from './schedule.sql.ts'
 import { nextRun } from './schedule.ts'
+import { keepTaskSecrets, openInput } from './secret-input.ts'
+import type { SecretBox } from '../platform/secret-box.ts'
 
 export interface FireSchedulesOptions {
+  /** Opens and seals secrets of inputs. */
+  readonly secrets?: SecretBox | undefined
   readonly database: Database
   readonly queue: Queue
   readonly signals: SignalSender
@@ -154,11 +158,12 @@ async function startTask(
   }
   if (flags?.off !== undefined) return skipped(offReason(operation.type, flags.off), true)
   const traceparent = options.tracer?.currentTraceparent()
+  const owned = { owner: { tenant: schedule.tenant_id, id: schedule.schedule_id }, operation, input: input.data }
   const request = {
     ...(traceparent !== undefined && { traceparent }),
     ...(flags && { flags }),
     operation,
-    input: input.data,
+    input: await openInput(tx, options.secrets, owned),
     options: schedule.options,
     tenant: schedule.tenant_id,
     actor: schedule.owner,
@@ -171,6 +176,7 @@ async function startTask(
   const accepted = await acceptTasks(tx, rows)
   const [only] = accepted
   if (only?.outcome !== 'accepted') return skipped(...whyNot(only, judged[0]?.reason))
+  await keepTaskSecrets(tx, options.secrets, ownedInputs(group, accepted))
   const kinds = await insertJobs(tx, options.queue, { rows, accepted })
   return { outcome: `Fired ${toWireId('task', only.task_id)}.`, taskId: only.task_id, kinds }
 }

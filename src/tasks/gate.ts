@@ -5,6 +5,7 @@ import type { Operation } from '../operations/define-operation.ts'
 import type { AcceptRequest } from './accept-task.ts'
 import type { AcceptRow, Quota, RequestPayload } from './accept-tasks.sql.ts'
 import { nameRequest, type Places } from './places.ts'
+import { takeSecrets } from './secret-input.ts'
 import { type FoundPlacement, readPlacements } from './target-placements.sql.ts'
 
 export interface GatedRequest {
@@ -134,7 +135,9 @@ export async function explainRequest(
   const { environment } = locate(policy, operation, { input, target, found: placements.get(0) })
   const requester = { roles: person.roles, groups: person.groups ?? [] }
   const source = { operation: operation.type, tenant, actor: person.name, environment, now: new Date() }
-  const asked = { input, cluster: operation.cluster?.(input) ?? null, requester }
+  // As it will be kept: no condition looks at a secret.
+  const { shown } = takeSecrets(operation, input)
+  const asked = { input: shown, cluster: operation.cluster?.(input) ?? null, requester }
   return { verdict: policy.evaluate(toFacts(source, asked, target !== null)), environment }
 }
 

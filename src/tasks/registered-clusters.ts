@@ -4,7 +4,7 @@ import { readAsTenant } from '../database/read-as-tenant.ts'
 import type { SignalSender } from '../database/signals.ts'
 import { checkBasePaths } from '../kubernetes/base-path.ts'
 import { parseRestrictedKubeconfig, type StaticCredentials } from '../kubernetes/restricted-kubeconfig.ts'
-import type { SecretBox } from '../notifications/secret-box.ts'
+import type { SecretBox } from '../platform/secret-box.ts'
 import { type ClusterRegistry, sealedFor } from './cluster-registry.ts'
 import {
   type ClusterWrite,

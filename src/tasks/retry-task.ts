@@ -1,14 +1,18 @@
 import type { TaskStatus } from '../contract/task-status.ts'
-import type { Database } from '../database/database.ts'
+import type { Database, Transaction } from '../database/database.ts'
 import { RefusedError } from '../operations/define-operation.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
+import type { SecretBox } from '../platform/secret-box.ts'
 import type { AcceptedTask, AcceptRequest, TaskAcceptor } from './accept-task.ts'
 import { findRequests, type FoundRequest } from './retry-task.sql.ts'
+import { openSecrets, putSecrets, SecretInputGoneError } from './secret-input.ts'
 
 export interface RetryTaskOptions {
   readonly database: Database
   readonly operations: OperationRegistry
   readonly acceptor: TaskAcceptor
+  /** Opens secrets of inputs. */
+  readonly secrets?: SecretBox | undefined
 }
 
 export interface RetryRequest {
@@ -43,16 +47,43 @@ export const retryableStatuses: readonly TaskStatus[] = ['FAILED', 'TIMED_OUT', 
 export async function retryTask(options: RetryTaskOptions, request: RetryRequest): Promise<AcceptedTask | undefined> {
   const { tenant, taskId } = request
   const [found] = await options.database.transaction({ role: 'sluice_api', tenant }, (tx) =>
-    findRequests(tx, tenant, [taskId]),
+    openRequests(tx, options, { tenant, taskIds: [taskId] }),
   )
   if (!found) return undefined
   return options.acceptor.accept(toRetry(options.operations, found, request))
 }
 
+export interface OpenedRequest extends FoundRequest {
+  /** Why its secrets cannot be had. */
+  readonly lost?: string
+}
+
+/** Tasks with the input that they were asked with, secrets included, in the order of the ids. */
+export async function openRequests(
+  tx: Transaction,
+  { operations, secrets: box }: Pick<RetryTaskOptions, 'operations' | 'secrets'>,
+  { tenant, taskIds }: { readonly tenant: string; readonly taskIds: readonly string[] },
+): Promise<OpenedRequest[]> {
+  const opened: OpenedRequest[] = []
+  for (const found of await findRequests(tx, tenant, taskIds)) {
+    const operation = operations.get(found.task.operation)
+    const id = found.task.task_id
+    try {
+      const owned = operation ? [{ owner: { tenant, id }, operation, input: found.input }] : []
+      const secrets = (await openSecrets(tx, box, owned)).get(id) ?? []
+      opened.push({ ...found, input: putSecrets(found.input, secrets) })
+    } catch (error) {
+      if (!(error instanceof SecretInputGoneError)) throw error
+      opened.push({ ...found, lost: error.message })
+    }
+  }
+  return opened
+}
+
 /** The request that tries a task again. Throws `RefusedError` when it cannot be tried again. */
 export function toRetry(
   operations: OperationRegistry,
-  { task, input, traceparent }: FoundRequest,
+  { task, input, traceparent, lost }: OpenedRequest,
   { actor, roles }: Pick<RetryRequest, 'actor' | 'roles'>,
 ): AcceptRequest {
   if (!retryable[task.status]) {
@@ -61,6 +92,7 @@ export function toRetry(
       { status: 409, code: 'not_retryable' },
     )
   }
+  if (lost !== undefined) throw new RefusedError(lost, { status: 422, code: 'not_retryable' })
   const operation = operations.get(task.operation)
   const parsed = operation?.input.safeParse(input)
   if (!operation || !parsed?.success) {

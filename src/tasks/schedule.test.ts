@@ -25,7 +25,7 @@ afterAll(() => core.stop())
 const scope = () => ({ database: core.database, tenant: 'default', actor: 'owner' })
 const fields = (more: Partial<ScheduleFields> = {}): ScheduleFields => ({
   name: randomUUID(),
-  operation: noop.type,
+  operation: noop,
   input: { name: randomUUID() },
   options: {},
   cron: '* * * * *',

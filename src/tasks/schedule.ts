@@ -4,8 +4,10 @@ import { toWireId } from '../contract/ids.ts'
 import type { Schedule } from '../contract/schedule.ts'
 import type { TaskOptions } from '../contract/task.ts'
 import type { Database, Transaction } from '../database/database.ts'
-import { RefusedError } from '../operations/define-operation.ts'
+import { type Operation, RefusedError } from '../operations/define-operation.ts'
+import type { SecretBox } from '../platform/secret-box.ts'
 import { appendEvent } from './append-event.sql.ts'
+import { keepScheduleSecrets, takeSecrets } from './secret-input.ts'
 import {
   databaseNow,
   insertSchedule,
@@ -18,7 +20,7 @@ import {
 
 export interface ScheduleFields {
   readonly name: string
-  readonly operation: string
+  readonly operation: Operation
   /** As the operation's schema returned it. */
   readonly input: unknown
   readonly options: TaskOptions
@@ -34,6 +36,8 @@ export interface ScheduleScope {
   readonly database: Database
   readonly tenant: string
   readonly actor: string
+  /** Seals secrets of inputs. */
+  readonly secrets?: SecretBox | undefined
 }
 
 /**
@@ -74,6 +78,7 @@ export async function createSchedule(scope: ScheduleScope, fields: ScheduleField
         },
       )
     }
+    await keepSecrets(tx, scope, row, fields)
     await note(tx, scope, { type: 'schedule.created', row })
     return row
   })
@@ -88,7 +93,9 @@ export function replaceSchedule(
   return inTenant(scope, async (tx) => {
     const columns = { ...toColumns(fields, await databaseNow(tx)), owner: scope.actor }
     const row = await updateSchedule(tx, scheduleId, columns)
-    if (row) await note(tx, scope, { type: 'schedule.changed', row })
+    if (!row) return undefined
+    await keepSecrets(tx, scope, row, fields)
+    await note(tx, scope, { type: 'schedule.changed', row })
     return row
   })
 }
@@ -152,8 +159,8 @@ export function toSchedule(row: ScheduleRow): Schedule {
 function toColumns(fields: ScheduleFields, now: Date) {
   return {
     name: fields.name,
-    operation: fields.operation,
-    input: JSON.stringify(fields.input),
+    operation: fields.operation.type,
+    input: JSON.stringify(takeSecrets(fields.operation, fields.input).shown),
     options: JSON.stringify(fields.options),
     cron: fields.cron,
     time_zone: fields.timeZone,
@@ -163,6 +170,11 @@ function toColumns(fields: ScheduleFields, now: Date) {
     overlap: fields.overlap,
     next_run_at: nextRun(fields.cron, fields.timeZone, now, fields.startAt),
   }
+}
+
+function keepSecrets(tx: Transaction, scope: ScheduleScope, row: ScheduleRow, fields: ScheduleFields): Promise<void> {
+  const owner = { tenant: scope.tenant, id: row.schedule_id }
+  return keepScheduleSecrets(tx, scope.secrets, { owner, operation: fields.operation, input: fields.input })
 }
 
 function inTenant<T>({ database, tenant }: ScheduleScope, work: (tx: Transaction) => Promise<T>): Promise<T> {

@@ -10,9 +10,12 @@ import type { ResourceRecord } from '../operations/define-operation.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import { withLogFields } from '../platform/log-context.ts'
 import type { Logger } from '../platform/logger.ts'
+import type { SecretBox } from '../platform/secret-box.ts'
 import type { Span, Tracer } from '../platform/tracer.ts'
 import type { ClaimedJob, Queue } from '../queue/queue.ts'
 import type { ResultStore } from '../tasks/result-store.ts'
+import { openSecrets, takeSecrets } from '../tasks/secret-input.ts'
+import { withoutSecrets } from '../tasks/without-secrets.ts'
 import { taskProblem, tracedProblem } from './failure.ts'
 import { writeRecords } from './record.sql.ts'
 import { isStale } from './run-task.ts'
@@ -30,6 +33,8 @@ export interface FinishWaitOptions {
   /** Where results go that are too large for a row. */
   readonly results?: ResultStore | undefined
   readonly workerId: string
+  /** Opens secrets of inputs: nothing that is written may repeat them. */
+  readonly secrets?: SecretBox | undefined
   /** Milliseconds that one look at the live object may take. */
   readonly lookMs: number
   cluster(tenant: string, name: string): Cluster
@@ -81,7 +86,7 @@ function lookTraced(options: FinishWaitOptions, wait: FinishingWait, job: Claime
   const id = toWireId('task', wait.taskId)
   const tryToLook = async (span: Span): Promise<Finished | undefined> => {
     try {
-      const found = await look(options, wait, job)
+      const found = await hideSecrets(options, await look(options, wait, job))
       span.setAttributes({ 'sluice.outcome': found.end.type })
       options.logger.debug('wait looked at', { operation: wait.operation, outcome: found.end.type })
       return { ...found, traceparent: span.traceparent }
@@ -148,6 +153,18 @@ async function look(options: FinishWaitOptions, wait: FinishingWait, job: Claime
       return { ...base, end: { type: 'task.timed_out', error: timedOutProblem(wait, last, why) } }
     }
   }
+}
+
+async function hideSecrets(
+  { database, operations, secrets: box }: FinishWaitOptions,
+  found: Finished,
+): Promise<Finished> {
+  const { wait, end } = found
+  const operation = operations.get(wait.operation)
+  if (!operation || takeSecrets(operation, wait.input).secrets.length === 0) return found
+  const owned = { owner: { tenant: wait.tenant, id: wait.taskId }, operation, input: wait.input }
+  const opened = await database.transaction({ role: 'sluice_worker' }, (tx) => openSecrets(tx, box, [owned]))
+  return { ...found, end: withoutSecrets(end, opened.get(wait.taskId) ?? []) }
 }
 
 function evaluate(wait: FinishingWait, object: KubernetesObject | undefined): Readiness {

@@ -8,9 +8,12 @@ import { PermanentError } from '../operations/errors.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import { withLogFields } from '../platform/log-context.ts'
 import type { Logger } from '../platform/logger.ts'
+import type { SecretBox } from '../platform/secret-box.ts'
 import type { Span, Tracer } from '../platform/tracer.ts'
 import { type ClaimedJob, LostClaimError, type Queue, type QueueName } from '../queue/queue.ts'
 import type { ResultStore } from '../tasks/result-store.ts'
+import { type InputSecret, openSecrets, putSecrets, takeSecrets } from '../tasks/secret-input.ts'
+import { withoutSecrets } from '../tasks/without-secrets.ts'
 import type { AttemptAborted } from './abort-reason.ts'
 import { type Attempt, type HeldJob, startAttempts } from './attempt.sql.ts'
 import { backoffMs, taskProblem, toFailure } from './failure.ts'
@@ -29,6 +32,8 @@ export interface RunTaskOptions {
   /** Where results go that are too large for a row. */
   readonly results?: ResultStore | undefined
   readonly workerId: string
+  /** Opens secrets of inputs. */
+  readonly secrets?: SecretBox | undefined
   readonly random: () => number
   /** Milliseconds that a handler gets to end after its signal fired, before its outcome is written without it. */
   readonly graceMs: number
@@ -224,6 +229,7 @@ async function perform(
   options: RunTaskOptions,
   { operation, attempt, settled, signal }: Performing,
 ): Promise<Outcome | undefined> {
+  let secrets: readonly InputSecret[] = []
   const context: PerformContext = {
     taskId: toWireId('task', attempt.taskId),
     retryOf: attempt.retryOf ? toWireId('task', attempt.retryOf) : undefined,
@@ -234,7 +240,7 @@ async function perform(
     cluster: (name) => options.cluster(attempt.tenant, name),
     hub: tenantHub(options.hub, (name) => options.clusterKey(attempt.tenant, name)),
     report: (progress) => {
-      if (!signal.aborted) options.onProgress(settled, progress)
+      if (!signal.aborted) options.onProgress(settled, withoutSecrets(progress, secrets))
     },
     storeResult: async (body, { mediaType = 'application/json' } = {}) => {
       if (options.results) return options.results.store(settled, body, mediaType)
@@ -243,13 +249,27 @@ async function perform(
     },
   }
   try {
-    const input = operation.input.parse(attempt.input)
+    const shown = operation.input.parse(attempt.input)
+    secrets = await openSecretsOf(options, { operation, attempt, shown })
+    const input = operation.input.parse(putSecrets(shown, secrets))
     const cluster = operation.cluster?.(input)
     if (cluster !== undefined) await options.expectCluster?.(attempt.tenant, cluster)
-    return await operation.perform(context, input)
+    return withoutSecrets(await operation.perform(context, input), secrets)
   } catch (error) {
-    return signal.aborted ? abortedOutcome(attempt, signal) : failedOutcome(options, { attempt, operation, error })
+    if (signal.aborted) return abortedOutcome(attempt, signal)
+    return withoutSecrets(failedOutcome(options, { attempt, operation, error }), secrets)
   }
+}
+
+async function openSecretsOf(
+  { database, secrets }: RunTaskOptions,
+  { operation, attempt, shown }: { readonly operation: Operation; readonly attempt: Attempt; readonly shown: unknown },
+): Promise<readonly InputSecret[]> {
+  const { tenant, taskId: id } = attempt
+  const owned = { owner: { tenant, id }, operation, input: shown }
+  if (takeSecrets(operation, shown).secrets.length === 0) return []
+  const opened = await database.transaction({ role: 'sluice_worker' }, (tx) => openSecrets(tx, secrets, [owned]))
+  return opened.get(id) ?? []
 }
 
 interface Failed {

@@ -15,8 +15,10 @@ import {
   withdrawRequestSchema,
 } from '../../contract/approval.ts'
 import { fromWireId } from '../../contract/ids.ts'
+import { readAsTenant } from '../../database/read-as-tenant.ts'
 import { findBatch, toBatch } from '../../tasks/batch.ts'
 import { decideTicket, type TicketDecision } from '../../tasks/decide-ticket.ts'
+import { openInput } from '../../tasks/secret-input.ts'
 import { toTask } from '../../tasks/task-view.ts'
 import type { TicketDossier } from '../../tasks/ticket-dossier.sql.ts'
 import { findTicket, listTicketItems, listTickets, toTicket } from '../../tasks/ticket-view.ts'
@@ -188,8 +190,11 @@ async function tryDry(
   if (subject.kind === 'items') return null
   const operation = services.operations.get(subject.task.operation)
   if (!operation?.dryRun) return null
-  const { input } = subject.request
+  const { tenant } = callerOf(request)
   try {
+    const owner = { tenant, id: subject.task.task_id }
+    const kept = { owner, operation, input: subject.request.input }
+    const input = await readAsTenant(services.database, tenant, (tx) => openInput(tx, services.secrets, kept))
     const { diff, warnings } = await runDry(services, { request, operation, input })
     return { diff, diff_digest: createHash('sha256').update(diff).digest('hex'), warnings, error: null }
   } catch (error) {

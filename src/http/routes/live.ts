@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
 import { fromWireId } from '../../contract/ids.ts'
 import { type LiveMessage, type LiveRequest, liveRequestSchema } from '../../contract/live.ts'
+import { hideSecretFields } from '../../kubernetes/secret-fields.ts'
 import type { WatchEvent } from '../../kubernetes/watch-hub.ts'
 import { subscribeToResources } from '../../live/resource-feed.ts'
 import { readOldest } from '../../live/feed.sql.ts'
@@ -134,7 +135,7 @@ function serve(services: Services, socket: WebSocket, request: FastifyRequest): 
 type ResourceRequest = Extract<Extract<LiveRequest, { subscribe: unknown }>['subscribe'], { kind: 'resource' }>
 
 function toWireChange(event: WatchEvent): Extract<LiveMessage, { resource: unknown }>['resource'] {
-  return event.type === 'synced' ? event : { type: event.type, object: { ...event.object } }
+  return event.type === 'synced' ? event : { type: event.type, object: { ...hideSecretFields(event.object) } }
 }
 
 /** Where a cursor goes on; `reset` when the log no longer holds what came after it, or never handed it out. */

@@ -1,5 +1,7 @@
 import { z } from 'zod'
 import { fromWireId } from '../../contract/ids.ts'
+import { readAsTenant } from '../../database/read-as-tenant.ts'
+import { openInput } from '../../tasks/secret-input.ts'
 import { runNowSchema, schedulePageSchema, scheduleRequestSchema, scheduleSchema } from '../../contract/schedule.ts'
 import {
   createSchedule,
@@ -116,7 +118,9 @@ export function scheduleRoutes(app: App, services: Services): void {
     async (request, reply) => {
       const caller = callerOf(request)
       const schedule = await own(caller, request.params.schedule_id)
-      const { operation, input } = findOperation(services, schedule)
+      const { operation, input: shown } = findOperation(services, schedule)
+      const kept = { owner: { tenant: caller.tenant, id: schedule.schedule_id }, operation, input: shown }
+      const input = await readAsTenant(database, caller.tenant, (tx) => openInput(tx, services.secrets, kept))
       const accepted = await services.acceptor.accept({
         operation,
         input,
@@ -151,7 +155,7 @@ async function toFields(services: Services, tenant: string, body: z.output<typeo
   await clusterCheck(services, tenant)({ operation, input })
   return {
     name: body.name,
-    operation: operation.type,
+    operation,
     input,
     options: body.task ?? {},
     cron: body.cron,
@@ -164,7 +168,7 @@ async function toFields(services: Services, tenant: string, body: z.output<typeo
 }
 
 function scopeOf(services: Services, { principal, tenant }: Caller): ScheduleScope {
-  return { database: services.database, tenant, actor: principal.name }
+  return { database: services.database, tenant, actor: principal.name, secrets: services.secrets }
 }
 
 function idOf(wireId: string): string {

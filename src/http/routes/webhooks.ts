@@ -19,7 +19,6 @@ import {
   listDeliveries,
   listWebhooks,
   NoMailServerError,
-  NoSecretKeyError,
   replayDelivery,
   rotateSecret,
   shownUrl,
@@ -172,8 +171,6 @@ async function refusing<T>(work: () => Promise<T>): Promise<T> {
     if (error instanceof NoMailServerError) {
       throw new HttpProblem('no_mail_server', { detail: error.message, cause: error })
     }
-    if (error instanceof NoSecretKeyError)
-      throw new HttpProblem('no_secret_key', { detail: error.message, cause: error })
     throw error
   }
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { checkExpression, readinessRulesSchema, rulesForKind } from '../../kubernetes/readiness.ts'
+import { secretPathsOf } from '../../kubernetes/secret-fields.ts'
 import { applyObject, previewApply, waitForApplied } from '../apply-own.ts'
 import { defineOperation } from '../define-operation.ts'
 import { clusterName } from '../input-fields.ts'
@@ -42,6 +43,8 @@ export const resourceApply = defineOperation({
       const problem = expression === undefined ? undefined : checkExpression(expression)
       return problem === undefined ? [] : [{ pointer: `/readiness/${field}`, message: problem }]
     }),
+  secrets: ({ object: manifest }) =>
+    secretPathsOf(manifest).map((path) => ['object', ...path].map(pointerPart).join('')),
 
   async perform(context, request) {
     const target = targetOf(request)
@@ -66,3 +69,6 @@ export const resourceApply = defineOperation({
       mustBeOurs: false,
     }),
 })
+
+/** RFC 6901. */
+const pointerPart = (key: string | number): string => `/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`

@@ -13,7 +13,7 @@ const input = z.strictObject({
   image: z.string().min(1).max(1024).optional().describe('Container image that holds the disk; or give a volume'),
   volume: z.string().min(1).max(253).optional().describe('PersistentVolumeClaim that holds the disk; or give an image'),
   run_strategy: runStrategy.default('Always'),
-  cloud_init: z.string().max(16_384).optional().describe('cloud-init user data'),
+  cloud_init: z.string().max(16_384).optional().describe('cloud-init user data: a secret, shown to nobody'),
   labels: labels.optional(),
   cluster: clusterName,
 })
@@ -32,6 +32,7 @@ export const vmCreate = defineOperation({
     (image === undefined) === (volume === undefined)
       ? [{ pointer: '/image', message: 'give exactly one of image and volume' }]
       : [],
+  secrets: ({ cloud_init }) => (cloud_init === undefined ? [] : ['/cloud_init']),
 
   async perform(context, machine) {
     const target = machineTarget(machine)
