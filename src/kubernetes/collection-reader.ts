@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts'
 import type { Cluster, CollectionRef } from './cluster.ts'
-import { ExpiredError, InvalidObjectError } from './cluster-errors.ts'
+import { ClusterServerError, ExpiredError, InvalidObjectError } from './cluster-errors.ts'
 import { isKubernetesObject, isRecord, type KubernetesObject } from './kubernetes-object.ts'
 import { statusToError } from './status-to-error.ts'
 import { MalformedWatchError, type RawWatchEvent } from './watch-lines.ts'
@@ -21,6 +21,8 @@ export interface Reading {
 }
 
 const pageSize = 500
+// No cluster has as many of one kind; a server that says so would fill our memory.
+const mostObjects = 500_000
 /** Milliseconds until a watch must have opened. */
 const openTimeoutMs = 30_000
 // A server that overlooks the wish for a streamed list sends the state, and then what happens: either silence, or
@@ -49,13 +51,20 @@ async function readPagesOf(
   { signal, timeoutMs, limit }: { readonly signal: AbortSignal; readonly timeoutMs?: number; readonly limit: number },
 ): Promise<string> {
   reading.begin()
+  let seen = 0
   for (let continueToken: string | undefined; ;) {
     const page = await source.list(ref, { basePath, limit, continueToken, signal, timeoutMs })
     signal.throwIfAborted()
+    seen += page.items.length
+    if (seen > mostObjects) throw tooMany(ref)
     for (const item of page.items) reading.add(item)
     continueToken = page.continueToken
     if (continueToken === undefined) return page.resourceVersion
   }
+}
+
+function tooMany({ kind }: CollectionRef): Error {
+  return new ClusterServerError(`The server lists more than ${mostObjects} objects of kind ${kind}.`)
 }
 
 export interface WatchOpening {
@@ -98,6 +107,7 @@ export async function streamList(
   })
   if (!events) return undefined
   const latest = options.clock.now() + streamLongestMs
+  let seen = 0
   for (;;) {
     const next = await nextInTime(events, { clock: options.clock, latest })
     options.signal.throwIfAborted()
@@ -109,6 +119,11 @@ export async function streamList(
     const { type, object } = next.value
     throwIfError(next.value, options.clock)
     if (type !== 'BOOKMARK') {
+      seen += 1
+      if (seen > mostObjects) {
+        attempt.abort()
+        throw tooMany(collection.ref)
+      }
       reading.add(requireObject(object))
     } else if (endsInitialEvents(object)) {
       return { version: requireVersion(object), events }

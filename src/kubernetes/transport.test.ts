@@ -315,6 +315,21 @@ describe('streams', () => {
     await outcome
   })
 
+  test('a refusal without an end is read to a point, and closed', async () => {
+    const closed = Promise.withResolvers<void>()
+    const { server } = await serve((_, response) => {
+      response.on('close', () => closed.resolve())
+      response.writeHead(403, { 'content-type': 'text/plain' })
+      const more = (): void => {
+        while (!response.destroyed && response.write('x'.repeat(64 * 1024)));
+        if (!response.destroyed) response.once('drain', more)
+      }
+      more()
+    })
+    await expect(open({ server }).stream({ method: 'GET', path: '/' })).rejects.toThrow(ForbiddenError)
+    await closed.promise
+  })
+
   test('a refusal is an error, not a stream', async () => {
     const { transport } = await serve((_, response) =>
       json(response, 403, { kind: 'Status', code: 403, reason: 'Forbidden', message: 'no' }),

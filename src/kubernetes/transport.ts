@@ -50,6 +50,9 @@ export interface TransportOptions {
 
 const defaultTimeoutMs = 30_000
 const maxAnswerBytes = 256 * 1024 * 1024
+// Of a server that we do not know: a page of 500 objects fits many times.
+const maxStrangeAnswerBytes = 64 * 1024 * 1024
+const maxRefusalBytes = 1024 * 1024
 
 // The kernel probes a quiet connection after 4 s, then every second, and gives it up after 10 unanswered probes (libuv's
 // fixed interval and count): a dead peer is noticed within 15 s (measured: 14.3 s). A peer that is alive but silent is
@@ -115,13 +118,26 @@ async function openStream(
   const deadline = startDeadline(options.clock, request.signal, request.timeoutMs ?? defaultTimeoutMs)
   try {
     const answer = await send(connections, 'streams', { ...request, signal: deadline.signal })
-    if (answer.statusCode < 200 || answer.statusCode > 299) toResponse(options, answer, await answer.body.text())
+    if (answer.statusCode < 200 || answer.statusCode > 299) toResponse(options, answer, await readRefusal(answer))
     deadline.stopTimer()
     return readChunks(answer, options.name, request, deadline)
   } catch (error) {
     deadline.release()
     throw toClusterError(options.name, error, request, deadline)
   }
+}
+
+/** Why a stream was refused. It may be long, and its end may never come. */
+async function readRefusal(answer: Dispatcher.ResponseData): Promise<string> {
+  const parts: Buffer[] = []
+  let held = 0
+  for await (const chunk of answer.body) {
+    // The body is a byte stream: its chunks are Buffers.
+    parts.push(chunk as Buffer)
+    held += (chunk as Buffer).length
+    if (held > maxRefusalBytes) break
+  }
+  return Buffer.concat(parts).toString('utf8')
 }
 
 async function* readChunks(
@@ -287,7 +303,7 @@ function createPool(authentication: Authentication, options: TransportOptions, c
     connections,
     allowH2: false,
     pipelining: 1,
-    maxResponseSize: connections === null ? -1 : maxAnswerBytes,
+    maxResponseSize: connections === null ? -1 : options.refuse ? maxStrangeAnswerBytes : maxAnswerBytes,
   }
   if (proxyUrl !== undefined) {
     if (!/^https?:\/\//.test(proxyUrl))

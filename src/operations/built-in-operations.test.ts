@@ -228,11 +228,32 @@ describe('resource', () => {
     await expect(outcome).rejects.toMatchObject({
       code: 'conflict',
       retryable: false,
-      message: expect.stringContaining('somebody'),
+      message: expect.stringMatching(/somebody.*\.data\.key|\.data\.key.*somebody/s),
     })
     expect(await cluster.get({ apiVersion: 'v1', kind: 'ConfigMap', ...named('shared') })).toMatchObject({
       data: { key: 'theirs' },
     })
+  })
+
+  test('a namesake made between the look and the deletion stays', async () => {
+    const map = { apiVersion: 'v1', kind: 'ConfigMap', metadata: named('namesake') }
+    await cluster.apply(map, { fieldManager: 'somebody' })
+    const get: Cluster['get'] = async (ref, options) => {
+      const seen = await cluster.get(ref, options)
+      await cluster.delete(ref)
+      await cluster.apply(map, { fieldManager: 'somebody' })
+      return seen
+    }
+    const context = contextOf({ cluster: () => ({ ...cluster, get }) })
+    const identity = { api_version: 'v1', kind: 'ConfigMap', ...named('namesake') }
+    await expect(perform('resource.delete', identity, context)).rejects.toMatchObject({ code: 'precondition_failed' })
+    expect(await cluster.get({ apiVersion: 'v1', kind: 'ConfigMap', ...named('namesake') })).toBeDefined()
+  })
+
+  test('a generated name cannot be applied, and is refused before anything is accepted', () => {
+    const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { ...named('a'), generateName: 'a-' } }
+    const { error } = operation('resource.apply').input.safeParse({ object })
+    expect(error?.issues).toMatchObject([{ path: ['object', 'metadata', 'generateName'] }])
   })
 
   test('an unknown field is permanent', async () => {
