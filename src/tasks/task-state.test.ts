@@ -53,7 +53,7 @@ describe('one log, one projection: the database enforces the state table', () =>
         `select status, done = ended and active_key is not distinct from case when not ended then 'default/o/k' end
             and active_target is not distinct from case when not ended then 'default/c:g/Kind//n' end
             and queue_key is not distinct from case when status = 'PENDING' then 'default/short' end as agrees
-          from sluice.tasks, lateral (select status = any($2) as ended) where task_id = $1`,
+          from sluice.tasks, lateral (select status = any($2) as ended) terminal where task_id = $1`,
         [task, taskStatuses.filter(isTerminal)],
       )
       // What the projection derives from the status follows it in every move.
