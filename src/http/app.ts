@@ -175,7 +175,8 @@ function readEmptyJsonAsNone(app: App): void {
     try {
       done(null, JSON.parse(String(body)))
     } catch (error) {
-      const reason = error instanceof Error ? error.message : 'unreadable'
+      // Node quotes what stands around the place: that may be a secret.
+      const reason = (error instanceof Error ? error.message : 'unreadable').replace(/, \.*"[^]*$/, '')
       done(new HttpProblem('malformed_request', { detail: `The body is not JSON: ${reason}.`, cause: error }))
     }
   })
