@@ -22,6 +22,7 @@ import { createSecretBox } from './platform/secret-box.ts'
 import type { Operation } from './operations/define-operation.ts'
 import { builtInOperations, createOperationRegistry } from './operations/registry.ts'
 import { createPlatform, type PlatformSettings } from './platform/create-platform.ts'
+import { allowLogFields } from './platform/allow-log-fields.ts'
 import type { Logger } from './platform/logger.ts'
 import { productVersion } from './platform/product-version.ts'
 import { migrate } from './queue/migrate.ts'
@@ -230,7 +231,8 @@ function assemble(options: StartOptions) {
     ...(options.logger && { logger: { adapter: 'own' as const, service: options.logger } }),
     db: { adapter: 'postgres', pool: database.pool },
   })
-  const { logger, tracer, featureFlags, cache, objectStorage } = platform
+  const { tracer, featureFlags, cache, objectStorage } = platform
+  const logger = allowLogFields(platform.logger)
   const queue = createPgBossQueue({
     database,
     supervise: options.role !== 'api',
