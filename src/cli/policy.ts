@@ -63,6 +63,7 @@ export function addPolicyCommand(program: Command, terminal: Terminal): void {
           terminal,
           `${answer.explain}\nEnvironment ${answer.environment}, policy version ${answer.policy_version}.`,
         )
+      if (options.json !== true && answer.why_not !== null) printLine(terminal, answer.why_not)
       return exitCodes.completed
     }),
   )

@@ -18,8 +18,8 @@ export function addRoleBindingsCommand(program: Command, terminal: Terminal): vo
       if (options.json === true) printJson(terminal, page)
       else if (page.items.length === 0) printLine(terminal, 'No role bindings.')
       else
-        for (const { principal, group, role, granted_by: by } of page.items)
-          printLine(terminal, `${principal ?? `group ${group}`}  ${role}  granted by ${by}`)
+        for (const { principal, group, role, environments, granted_by: by } of page.items)
+          printLine(terminal, `${principal ?? `group ${group}`}  ${role}${where(environments)}  granted by ${by}`)
       if (options.json !== true && page.next_page_token !== null) {
         printLine(terminal, `More: the same with --page-token ${page.next_page_token}`)
       }
@@ -28,26 +28,46 @@ export function addRoleBindingsCommand(program: Command, terminal: Terminal): vo
   )
 
   for (const verb of ['grant', 'withdraw'] as const) {
-    addConnectionOptions(
-      bindings
-        .command(verb)
-        .argument('<name>', 'of a person, a machine or a group')
-        .argument('<role>', roles.join(', '), parseRole)
-        .option('--group', 'the name is that of a group at the identity provider')
-        .description(verb === 'grant' ? 'give a role' : 'take a role; it is gone everywhere within 5 s'),
-    ).action((name: string, role: Role, options: ConnectionOptions & { readonly group?: boolean }) =>
+    const command = bindings
+      .command(verb)
+      .argument('<name>', 'of a person, a machine or a group')
+      .argument('<role>', roles.join(', '), parseRole)
+      .option('--group', 'the name is that of a group at the identity provider')
+      .description(
+        verb === 'grant' ? 'give a role, or change where it holds' : 'take a role; it is gone everywhere within 5 s',
+      )
+    if (verb === 'grant') {
+      command.option(
+        '--environment <environment...>',
+        'where the role holds, by the policy’s names (default: everywhere)',
+      )
+    }
+    addConnectionOptions(command).action((name: string, role: Role, options: BindingOptions) =>
       runCommand(terminal, options, async (signal) => {
         const client = await connect(options, terminal.env)
         const binding = { ...(options.group === true ? { group: name } : { principal: name }), role }
-        if (verb === 'grant') await client.grantRole(binding, { signal })
+        const { environment: environments } = options
+        if (verb === 'grant') await client.grantRole({ ...binding, ...(environments && { environments }) }, { signal })
         else await client.withdrawRole(binding, { signal })
         if (options.json === true) printJson(terminal, binding)
-        else printLine(terminal, verb === 'grant' ? `${name} is ${role}` : `${name} is no longer ${role}`)
+        else
+          printLine(
+            terminal,
+            verb === 'grant' ? `${name} is ${role}${where(environments)}` : `${name} is no longer ${role}`,
+          )
         return exitCodes.completed
       }),
     )
   }
 }
+
+interface BindingOptions extends ConnectionOptions {
+  readonly group?: boolean
+  readonly environment?: string[]
+}
+
+const where = (environments: readonly string[] | null | undefined): string =>
+  environments ? ` in ${environments.join(', ')}` : ''
 
 function parseRole(text: string): Role {
   const role = roles.find((name) => name === text)

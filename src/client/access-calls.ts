@@ -31,7 +31,7 @@ export interface AccessCalls {
   /** Ends a token: within 5 s nobody is let in with it, and what it had open is closed. */
   revokeToken(tokenId: string, options?: CallOptions): Promise<void>
   listRoleBindings(options?: PageOptions): Promise<RoleBindingPage>
-  /** Gives a role; again changes nothing. */
+  /** Gives a role; again changes where it holds. */
   grantRole(binding: RoleBindingRequest, options?: CallOptions): Promise<RoleBinding>
   withdrawRole(binding: RoleBindingRequest, options?: CallOptions): Promise<void>
 }

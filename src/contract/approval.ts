@@ -190,7 +190,9 @@ export const explainSchema = z.object({
   outcome: z.enum(['allow', 'deny', 'approval']),
   rule: z.string(),
   explain: z.string(),
-  environment: z.string(),
+  environment: z.string().describe('Where the change would be'),
+  may_request: z.boolean().default(true).describe('Whether a role of yours holds there'),
+  why_not: z.string().nullable().default(null).describe('Why you may not ask for it'),
   policy_version: z.number().int(),
 })
 export type Explanation = z.infer<typeof explainSchema>

@@ -82,9 +82,23 @@ const groupSchema = z
   .regex(/^[^\p{C}]{1,128}$/u, 'is 1 to 128 printable characters')
   .describe('A group, as the identity provider names it')
 
+const environmentSchema = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'is an environment of the policy: lower-case letters, digits and -')
+
 /** `POST /role-bindings` */
 export const roleBindingRequestSchema = z
-  .strictObject({ principal: principalSchema.optional(), group: groupSchema.optional(), role: roleSchema })
+  .strictObject({
+    principal: principalSchema.optional(),
+    group: groupSchema.optional(),
+    role: roleSchema,
+    environments: z
+      .array(environmentSchema)
+      .min(1)
+      .max(100)
+      .optional()
+      .describe('Where the role holds, by the policy’s names; without it, everywhere'),
+  })
   .refine(({ principal, group }) => (principal === undefined) !== (group === undefined), {
     message: 'needs a principal or a group',
     path: ['principal'],

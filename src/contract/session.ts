@@ -25,6 +25,10 @@ export const meSchema = z.object({
   tenant: z.string(),
   tenants: z.array(z.string()),
   roles: z.array(z.string()).describe('In this tenant'),
+  role_environments: z
+    .record(z.string(), z.array(z.string()))
+    .default({})
+    .describe('Where a role holds, of those that do not hold everywhere'),
   permissions: z.array(z.string()).default([]).describe('What the roles, and the token’s scopes, allow'),
   csrf_token: z
     .string()

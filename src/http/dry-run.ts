@@ -4,7 +4,7 @@ import type { Operation } from '../operations/define-operation.ts'
 import { takeSecrets } from '../tasks/secret-input.ts'
 import { withoutSecrets } from '../tasks/without-secrets.ts'
 import { callerOf } from './authenticate.ts'
-import { explainPolicy } from './explain-policy.ts'
+import { explainPolicy, refuseOutside } from './explain-policy.ts'
 import { HttpProblem } from './problems.ts'
 import { currentFlags } from './operation-flags.ts'
 import type { Services } from './services.ts'
@@ -27,15 +27,18 @@ export interface DryRunRequest {
   readonly request: FastifyRequest
   readonly operation: Operation
   readonly input: unknown
+  /** Whether the caller would ask for the change. Who reads about somebody else's may not have to. @default false */
+  readonly asking?: boolean
 }
 
 /** Asks the cluster what it would make of the change (`dryRun=All`). Writes nothing. */
-export async function runDry(services: Services, { request, operation, input }: DryRunRequest) {
+export async function runDry(services: Services, { request, operation, input, asking = false }: DryRunRequest) {
   const caller = callerOf(request)
   const { tenant } = caller
   const flags = await currentFlags(services, caller, operation)
   await clusterCheck(services, tenant)({ operation, input })
   await operation.precheck?.(input, recordsOf(services, tenant))
+  if (asking) await refuseOutside(services, { operation, input, caller })
   if (!operation.dryRun) {
     throw new HttpProblem('dry_run_unsupported', {
       detail: `${operation.type} cannot say beforehand what it would do.`,

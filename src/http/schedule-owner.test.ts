@@ -103,6 +103,14 @@ describe('a firing is accepted as the schedule’s owner, as of that day', () =>
     expect(log.map(({ type }) => type)).toEqual(['schedule.created', 'schedule.skipped'])
   })
 
+  test('an owner whose role holds elsewhere only: skipped', async () => {
+    const { name, client } = await person('requester')
+    const made = await schedule(client, `elsewhere-${name}`)
+    await grantRole(database, { ...role(name, 'requester'), environments: ['test'] })
+    const why = `Skipped: ${name} may ask for changes in test only, and this one is in prod.`
+    expect(await fired(client, made.schedule_id, made.name)).toMatchObject({ last_task_id: null, last_outcome: why })
+  })
+
   test('what the policy denies is skipped, and the owner is told why', async () => {
     const { name, client } = await person('operator')
     const made = await schedule(client, `evil-${name}`)

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { toWireId } from '../contract/ids.ts'
 import type { Accepted, TaskOptions } from '../contract/task.ts'
 import { isTerminal, type TaskStatus } from '../contract/task-status.ts'
+import { standingOf } from '../identity/standing.ts'
 import type { Operation, Records } from '../operations/define-operation.ts'
 import type { AcceptedTask } from '../tasks/accept-task.ts'
 import { findRecord } from '../tasks/find-record.sql.ts'
@@ -35,8 +36,7 @@ export async function submit(services: Services, submission: Submission): Promis
     options,
     tenant,
     actor: principal.name,
-    roles: principal.roles,
-    ...(principal.groups && { groups: principal.groups }),
+    ...standingOf(principal),
     ...(idempotencyKey !== undefined && { idempotencyKey }),
   })
   const answer = toAnswer(accepted, operation.type, await sharedTicket(services, tenant, accepted))
@@ -110,6 +110,8 @@ export function toAnswer(accepted: AcceptedTask, operation: string, ticketId = a
       })
     case 'denied':
       throw new HttpProblem('policy_denied', { detail: `The policy refuses it: ${accepted.reason ?? ''}` })
+    case 'forbidden':
+      throw new HttpProblem('forbidden', { detail: accepted.reason ?? '' })
     case 'flag_off':
       throw flagOff(operation, accepted.flag ?? '')
     case 'unconfirmed':

@@ -1,5 +1,6 @@
 import { permissionsOf } from './permissions.ts'
 import type { Caller, Known } from './principal.ts'
+import { limitsOf } from './standing.ts'
 
 /** The principal in one of its tenants. */
 export function callerIn(known: Omit<Known, 'source'>, tenant: string): Caller {
@@ -8,7 +9,15 @@ export function callerIn(known: Omit<Known, 'source'>, tenant: string): Caller {
   // Who is known has a grant.
   const tenants = tenantsOf(known) as [string, ...string[]]
   const { name, groups, madeBy } = known
-  const principal = { name, tenants, roles, ...(groups && { groups }), ...(madeBy !== undefined && { madeBy }) }
+  const limits = limitsOf(grants)
+  const principal = {
+    name,
+    tenants,
+    roles,
+    ...(groups && { groups }),
+    ...(limits && { limits }),
+    ...(madeBy !== undefined && { madeBy }),
+  }
   return { principal, tenant, permissions: permissionsOf(grants, known.scopes) }
 }
 

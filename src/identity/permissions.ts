@@ -41,15 +41,27 @@ const platformPermissions: Readonly<Record<Role, readonly Permission[]>> = {
   admin: ['platform.operate'],
 }
 
+/**
+ * What a role allows that holds in some environments only: changes there, and what reaches nobody else. What is about the
+ * whole tenant needs a role that holds everywhere.
+ */
+const limitable: ReadonlySet<Permission> = new Set([...requesting, 'tasks.operate', 'approvals.decide'])
+
+/** Of a role that holds everywhere; nothing of what is no role. */
+export function permissionsOfRole(role: string): readonly Permission[] {
+  const known: Readonly<Partial<Record<string, readonly Permission[]>>> = rolePermissions
+  return known[role] ?? []
+}
+
 /** What the grants of one tenant allow, narrowed to a token's scopes. `self` belongs to every scope. */
 export function permissionsOf(
-  grants: readonly Pick<Grant, 'role' | 'platform'>[],
+  grants: readonly Pick<Grant, 'role' | 'platform' | 'environments'>[],
   scopes?: readonly string[],
 ): ReadonlySet<Permission> {
-  const allowed = grants.flatMap(({ role, platform }) => [
-    ...rolePermissions[role],
-    ...(platform === true ? platformPermissions[role] : []),
-  ])
+  const allowed = grants.flatMap(({ role, platform, environments }) => {
+    const all = [...rolePermissions[role], ...(platform === true ? platformPermissions[role] : [])]
+    return environments ? all.filter((permission) => limitable.has(permission)) : all
+  })
   return new Set(
     scopes ? allowed.filter((permission) => permission === 'self' || scopes.includes(permission)) : allowed,
   )

@@ -1,14 +1,11 @@
 import type { Permission, Role } from '../contract/identity.ts'
+import type { Standing } from './standing.ts'
 
-/** Who a request comes from, in the one tenant that it acts in. */
-export interface Principal {
+/** Who a request comes from, in the one tenant that it acts in, with its roles there. */
+export interface Principal extends Standing {
   readonly name: string
   /** The tenants the principal belongs to; a request acts in exactly one. */
   readonly tenants: readonly [string, ...string[]]
-  /** In the request's tenant. */
-  readonly roles: readonly string[]
-  /** Groups that the identity provider names. @default none */
-  readonly groups?: readonly string[]
   /** Who acts by this name: with a token that they made for somebody else. */
   readonly madeBy?: string
 }

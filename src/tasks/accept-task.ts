@@ -8,6 +8,7 @@ import { isDatabaseAway, isDatabaseSilent } from '../database/database-away.ts'
 import { type Database, isTenantId, type Transaction } from '../database/database.ts'
 import { sourceField } from '../database/request-source.ts'
 import type { SignalSender } from '../database/signals.ts'
+import type { Standing } from '../identity/standing.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { FeatureFlags } from '../platform/feature-flags.ts'
 import type { SecretBox } from '../platform/secret-box.ts'
@@ -19,16 +20,14 @@ import { type AcceptOutcome, type AcceptRow, acceptTasks, type RequestPayload } 
 import { type PinnedFlags, pinFlags } from './pin-flags.ts'
 import { keepTaskSecrets, takeSecrets } from './secret-input.ts'
 
-export interface AcceptRequest {
+/** With what the actor is, which policy may ask about. @default nothing */
+export interface AcceptRequest extends Partial<Standing> {
   readonly operation: Operation
   /** As the operation's schema returned it. */
   readonly input: unknown
   readonly options: TaskOptions
   readonly tenant: string
   readonly actor: string
-  /** Of the actor: what policy may ask about. @default none */
-  readonly roles?: readonly string[]
-  readonly groups?: readonly string[]
   readonly idempotencyKey?: string
   readonly retryOf?: string
   readonly batchId?: string
@@ -42,12 +41,12 @@ export interface AcceptRequest {
 }
 
 export interface AcceptedTask {
-  readonly outcome: AcceptOutcome['outcome'] | 'flag_off'
+  readonly outcome: AcceptOutcome['outcome'] | 'flag_off' | 'forbidden'
   /** UUID of the task: the new one, the one joined, or the one in the way. */
   readonly taskId: string
   readonly status: TaskStatus
   readonly deduplicated: boolean
-  /** Why policy refused it, as a sentence; or the quotas that it was over. */
+  /** Why it was refused, as a sentence; or the quotas that it was over. */
   readonly reason?: string
   /** The feature flag that is off. */
   readonly flag?: string
@@ -216,7 +215,14 @@ async function acceptGroup(options: TaskAcceptorOptions, group: readonly GatedRe
       const flag = group[idx]?.request.flags?.off
       if (outcome === 'denied' && flag !== undefined)
         return { outcome: 'flag_off', taskId: task_id, status, deduplicated, flag }
-      return { outcome, taskId: task_id, status, deduplicated, ...(reason !== undefined && { reason }) }
+      const forbidden = outcome === 'denied' && judgement?.forbidden === true
+      return {
+        outcome: forbidden ? 'forbidden' : outcome,
+        taskId: task_id,
+        status,
+        deduplicated,
+        ...(reason !== undefined && { reason }),
+      }
     })
 }
 

@@ -9,8 +9,13 @@ import { retryableStatuses } from './retry-task.ts'
 interface Selection {
   readonly tenant: string
   readonly filter: BulkFilter
-  /** Only tasks that this principal asked for. */
-  readonly onlyOf?: string
+  readonly reach?: Reach
+}
+
+/** Only what this principal asked for, and what changes something in these environments. */
+export interface Reach {
+  readonly of: string
+  readonly environments: readonly string[]
 }
 
 const cancellable: readonly TaskStatus[] = [
@@ -24,12 +29,12 @@ const cancellable: readonly TaskStatus[] = [
 
 /** Those that have not ended, and that nobody has asked to end. */
 export function cancellableTasks(tx: Transaction, selection: Selection) {
-  return matching(tx, selection).where('status', 'in', cancellable).where('cancel_requested_by', 'is', null)
+  return reachableTasks(tx, selection).where('status', 'in', cancellable).where('cancel_requested_by', 'is', null)
 }
 
 /** Those that failed, and that were not tried again before. */
 export function retryableTasks(tx: Transaction, selection: Selection) {
-  return matching(tx, selection)
+  return reachableTasks(tx, selection)
     .where('status', 'in', retryableStatuses)
     .where(sql<boolean>`not exists (select from sluice.tasks again where again.retry_of = tasks.task_id)`)
 }
@@ -53,6 +58,11 @@ export async function appendCancelled(
     from unnest(${taskIds}::uuid[]) as id`.execute(tx)
 }
 
-function matching(tx: Transaction, { tenant, filter, onlyOf }: Selection) {
-  return filtered(tx, tenant, filter).$if(onlyOf !== undefined, (q) => q.where('requested_by', '=', onlyOf ?? ''))
+// Where it is as it was known when it was asked for; what nobody knows is nobody's.
+export function reachableTasks(tx: Transaction, { tenant, filter, reach }: Selection) {
+  return filtered(tx, tenant, filter).$if(reach !== undefined, (q) =>
+    q.where(sql<boolean>`(tasks.requested_by = ${reach?.of ?? ''} or exists (select from sluice.domain_events e
+      where e.task_id = tasks.task_id and e.event_id = tasks.request_event_id
+        and e.payload->>'environment' = any(${reach?.environments ?? []}::text[])))`),
+  )
 }

@@ -6,20 +6,23 @@ import type { SignalSender } from '../database/signals.ts'
 import { RefusedError } from '../operations/define-operation.ts'
 import type { Queue } from '../queue/queue.ts'
 import { cancelledBy, cancelTask, MovedMeanwhileError } from './cancel-task.ts'
-import { appendCancelled, cancellableTasks, countTasks, retryableTasks } from './act-on-many.sql.ts'
-import { openRequests, type RetryTaskOptions, toRetry } from './retry-task.ts'
+import {
+  appendCancelled,
+  cancellableTasks,
+  countTasks,
+  type Reach,
+  reachableTasks,
+  retryableTasks,
+} from './act-on-many.sql.ts'
+import { openRequests, type RetryRequest, type RetryTaskOptions, toRetry } from './retry-task.ts'
 import type { TaskRow } from './task-view.ts'
 import { holdsAll } from './ticket-items.sql.ts'
 import { closeOrRenew } from './ticket-rest.ts'
 
-export interface ManyRequest {
-  readonly tenant: string
-  readonly actor: string
+export interface ManyRequest extends Omit<RetryRequest, 'taskId'> {
   readonly filter: BulkFilter
-  /** Of the actor: what policy may ask about. @default none */
-  readonly roles?: readonly string[]
-  /** Only tasks that this principal asked for. */
-  readonly onlyOf?: string
+  /** @default every task of the tenant */
+  readonly reach?: Reach
   readonly dryRun?: boolean
 }
 
@@ -36,6 +39,19 @@ export interface CancelManyOptions {
 }
 
 const chunk = 500
+
+/** Whether the task is one of those. */
+export async function isWithin(
+  database: Database,
+  { reach, tenant, taskId }: { readonly reach: Reach; readonly tenant: string; readonly taskId: string },
+): Promise<boolean> {
+  const selection = { tenant, filter: { task_ids: [toWireId('task', taskId)] }, reach }
+  return database.transaction(
+    { role: 'sluice_api', tenant },
+    async (tx) => (await countTasks(reachableTasks(tx, selection))) > 0,
+  )
+}
+
 /** Cancels every task that matches and has not ended: a few hundred per transaction, so that nothing waits for long. */
 export async function cancelMany(options: CancelManyOptions, request: ManyRequest): Promise<ManyResult> {
   const { database } = options

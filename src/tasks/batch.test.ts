@@ -167,7 +167,9 @@ describe('retry and dead letters', () => {
     heal()
     const request = { tenant: 'default', actor: 'admin', filter: { operation: [operation.type], dead_lettered: true } }
     expect(await retryMany(scope(operation), { ...request, dryRun: true })).toMatchObject({ matched: 5, done: 0 })
-    expect(await retryMany(scope(operation), { ...request, onlyOf: 'somebody' })).toMatchObject({ matched: 0 })
+    expect(
+      await retryMany(scope(operation), { ...request, reach: { of: 'somebody', environments: [] } }),
+    ).toMatchObject({ matched: 0 })
     expect(await retryMany(scope(operation), request)).toEqual({ matched: 5, done: 5, refused: [] })
     expect(await retryMany(scope(operation), request)).toMatchObject({ matched: 0, done: 0 })
     const { rows } = await core.database.pool.query('select task_id from sluice.tasks where retry_of = any($1)', [

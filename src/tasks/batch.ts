@@ -16,7 +16,7 @@ import { pageToken, readPageToken } from './find-tasks.ts'
 import type { Gate, JudgedRow } from './gate.ts'
 import type { Places } from './places.ts'
 import { offReason, type PinnedFlags, pinFlags } from './pin-flags.ts'
-import { openRequests, type RetryTaskOptions, toRetry } from './retry-task.ts'
+import { openRequests, type RetryRequest, type RetryTaskOptions, toRetry } from './retry-task.ts'
 import { keepTaskSecrets } from './secret-input.ts'
 import { openSharedTickets, shareTickets } from './share-tickets.ts'
 import { basePath } from './task-view.ts'
@@ -185,12 +185,7 @@ export function listBatches(
 /** The failed items of a batch, as requests that try them again. What was cancelled was meant to end. */
 export async function failedItems(
   options: RetryTaskOptions,
-  request: {
-    readonly tenant: string
-    readonly actor: string
-    readonly roles?: readonly string[]
-    readonly batchId: string
-  },
+  request: Omit<RetryRequest, 'taskId'> & { readonly batchId: string },
 ): Promise<AcceptRequest[]> {
   const { tenant, batchId } = request
   const found = await options.database.transaction({ role: 'sluice_api', tenant }, async (tx) => {

@@ -15,6 +15,7 @@ import { appendNote } from '../database/append-note.sql.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import { readAsTenant } from '../database/read-as-tenant.ts'
 import type { SignalSender } from '../database/signals.ts'
+import { environmentsOf, mayIn, rolesIn, type Standing } from '../identity/standing.ts'
 import type { Tracer } from '../platform/tracer.ts'
 import type { Queue } from '../queue/queue.ts'
 import { findTraceparents } from './find-traceparents.sql.ts'
@@ -35,7 +36,7 @@ export interface DecideTicketOptions {
 export interface TicketDecision {
   readonly tenant: string
   readonly ticketId: string
-  readonly person: { readonly name: string; readonly roles: readonly string[]; readonly groups?: readonly string[] }
+  readonly person: Standing & { readonly name: string }
   readonly decision: 'approve' | 'reject' | 'withdraw'
   readonly comment?: string | undefined
   /** What the person saw; compared where given. */
@@ -281,15 +282,22 @@ async function refusePerson(tx: Transaction, ticket: TicketRow, person: TicketDe
 
 /** Why a person may not decide the stage that the ticket is in; undefined when they may. */
 export function whyNot(
-  ticket: Pick<TicketRow, 'stages' | 'stage'>,
+  ticket: Pick<TicketRow, 'stages' | 'stage' | 'environment'>,
   requesters: readonly string[],
   person: TicketDecision['person'],
 ): { readonly code: 'own_request' | 'not_an_approver'; readonly message: string } | undefined {
   if (requesters.includes(person.name)) {
     return { code: 'own_request', message: 'Nobody decides on what they asked for, or joined, themselves.' }
   }
+  const { environment } = ticket
+  const there = environmentsOf(person, 'approvals.decide')
+  if (there && there.length > 0 && !there.includes(environment)) {
+    const message = `You may decide in ${there.join(', ')} only, and this is in ${environment}.`
+    return { code: 'not_an_approver', message }
+  }
   const stage: Stage | undefined = ticket.stages[ticket.stage]
-  if (mayDecide(stage, person)) return undefined
+  const here = { ...person, roles: rolesIn(person, environment) }
+  if (mayIn(person, 'approvals.decide', environment) && mayDecide(stage, here)) return undefined
   return { code: 'not_an_approver', message: `This needs ${stage ? describeStage(stage) : 'nobody'}; you are neither.` }
 }
 

@@ -2,6 +2,7 @@ import { toWireId } from '../contract/ids.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Caller, Principal } from '../identity/principal.ts'
+import { standingOf } from '../identity/standing.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { FeatureFlags } from '../platform/feature-flags.ts'
@@ -167,7 +168,7 @@ async function startTask(
     options: schedule.options,
     tenant: schedule.tenant_id,
     actor: schedule.owner,
-    ...(owner && { roles: owner.roles, ...(owner.groups && { groups: owner.groups }) }),
+    ...(owner && standingOf(owner)),
     scheduleId: schedule.schedule_id,
   }
   const group = [{ request, row: toAcceptRow(request, options.places) }]

@@ -1,6 +1,7 @@
 import { actionOf, type Placement, type Policy, type PolicyFacts, type Verdict } from '../approvals/policy.ts'
 import type { ActivePolicy } from '../approvals/policy-store.ts'
 import type { Database, Transaction } from '../database/database.ts'
+import { environmentsOf, mayIn, rolesIn, type Standing } from '../identity/standing.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { AcceptRequest } from './accept-task.ts'
 import type { AcceptRow, Quota, RequestPayload } from './accept-tasks.sql.ts'
@@ -17,6 +18,8 @@ export interface JudgedRow {
   readonly row: AcceptRow
   /** Why it is refused, where it is. */
   readonly reason?: string
+  /** Whether no role of the requester's holds there: whatever the policy says. */
+  readonly forbidden?: boolean
 }
 
 /** The policy at the door: says what becomes of each request of a group, in the transaction that accepts it. */
@@ -53,7 +56,8 @@ function judgeOne(
 ): JudgedRow {
   const { operation, input } = request
   const { placement, environment } = locate(policy, operation, { input, target: row.target, found })
-  const requester = { roles: request.roles ?? [], groups: request.groups ?? [] }
+  const standing = { ...request, roles: request.roles ?? [] }
+  const requester = { roles: rolesIn(standing, environment), groups: request.groups ?? [] }
   const facts = toFacts(
     { operation: operation.type, tenant: row.tenant, actor: row.actor, now, environment },
     { ...row.payload, requester },
@@ -62,6 +66,10 @@ function judgeOne(
   const verdict = policy.evaluate(facts)
   const quotas = quotasOf(policy, row)
   const payload = { ...row.payload, placement, environment, requester, ...(quotas.length > 0 && { quotas }) }
+  const outside = outsideProblem(row.actor, standing, environment)
+  if (outside !== undefined) {
+    return { row: { ...row, payload: { ...payload, refused: 'denied' } }, reason: outside, forbidden: true }
+  }
   if (verdict.outcome === 'deny') {
     return { row: { ...row, payload: { ...payload, refused: 'denied' } }, reason: verdict.reason }
   }
@@ -71,6 +79,13 @@ function judgeOne(
   }
   if (verdict.outcome === 'allow') return { row: { ...row, payload } }
   return { row: { ...row, payload: { ...payload, ...withTicket(row, { verdict, policy, version, request }) } } }
+}
+
+/** Why nothing may be asked for there, where a role does not hold there. */
+function outsideProblem(name: string, standing: Standing, environment: string): string | undefined {
+  if (mayIn(standing, 'tasks.request', environment)) return undefined
+  const there = environmentsOf(standing, 'tasks.request') ?? []
+  return `${name} may ask for changes in ${there.join(', ') || 'no environment'} only, and this one is in ${environment}.`
 }
 
 function quotasOf(policy: Policy, { tenant, operation }: AcceptRow): Quota[] {
@@ -118,8 +133,15 @@ export interface AskedRequest {
   readonly operation: Operation
   readonly input: unknown
   readonly tenant: string
-  readonly person: { readonly name: string; readonly roles: readonly string[]; readonly groups?: readonly string[] }
+  readonly person: Standing & { readonly name: string }
   readonly places: Places
+}
+
+interface Explained {
+  readonly verdict: Verdict
+  readonly environment: string
+  /** Why the person may not even ask, where no role of theirs holds there. */
+  readonly outside: string | undefined
 }
 
 /** What the policy would make of a request, without asking for it. */
@@ -127,18 +149,22 @@ export async function explainRequest(
   database: Database,
   { policy }: ActivePolicy,
   { operation, input, tenant, person, places }: AskedRequest,
-): Promise<{ readonly verdict: Verdict; readonly environment: string }> {
+): Promise<Explained> {
   const { target } = nameRequest({ operation, input, tenant }, places)
   const placements = await database.transaction({ role: 'sluice_api', tenant }, (tx) =>
     readPlacements(tx, [{ tenant, target }]),
   )
   const { environment } = locate(policy, operation, { input, target, found: placements.get(0) })
-  const requester = { roles: person.roles, groups: person.groups ?? [] }
+  const requester = { roles: rolesIn(person, environment), groups: person.groups ?? [] }
   const source = { operation: operation.type, tenant, actor: person.name, environment, now: new Date() }
   // As it will be kept: no condition looks at a secret.
   const { shown } = takeSecrets(operation, input)
   const asked = { input: shown, cluster: operation.cluster?.(input) ?? null, requester }
-  return { verdict: policy.evaluate(toFacts(source, asked, target !== null)), environment }
+  return {
+    verdict: policy.evaluate(toFacts(source, asked, target !== null)),
+    environment,
+    outside: outsideProblem(person.name, person, environment),
+  }
 }
 
 interface Located {

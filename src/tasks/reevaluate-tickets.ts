@@ -189,10 +189,12 @@ async function bindToRules(tx: Transaction, { tickets, judged, active }: Binding
   const homes = new Map<TicketRow, readonly Asked[]>()
   for (const ticket of tickets) {
     const items = byRule.get(ticket.rule_digest)
-    if (items) homes.set(ticket, items)
+    // Elsewhere others may decide: who has decided may not be one of them.
+    if (items && environmentOf(items, active) === ticket.environment) homes.set(ticket, items)
   }
+  const settled = new Set([...homes.keys()].map((ticket) => ticket.rule_digest))
   for (const [rule, items] of byRule) {
-    if (tickets.some((ticket) => ticket.rule_digest === rule)) continue
+    if (settled.has(rule)) continue
     const bound = await bindElsewhere(tx, { items, free: tickets.filter((ticket) => !homes.has(ticket)), active })
     homes.set(bound, items)
   }
@@ -210,9 +212,14 @@ async function bindToRules(tx: Transaction, { tickets, judged, active }: Binding
 
 const isAsked = (one: Judged): one is Asked => one.verdict.outcome === 'approval'
 
+function environmentOf(items: readonly Asked[], { policy }: ActivePolicy): string {
+  const [environment = policy.strictestEnvironment, ...others] = new Set(items.map((one) => one.environment))
+  return others.length === 0 ? environment : policy.strictestEnvironment
+}
+
 interface Elsewhere {
   readonly items: readonly Asked[]
-  /** Tickets that no rule asks for any more. */
+  /** Tickets that no rule asks for any more, or elsewhere. */
   readonly free: readonly TicketRow[]
   readonly active: ActivePolicy
 }
@@ -222,9 +229,8 @@ async function bindElsewhere(tx: Transaction, { items, free, active }: Elsewhere
   const [first] = items
   if (!first) throw new Error('a rule asks for nothing')
   const { verdict } = first
-  const { version, policy } = active
-  const environments = new Set(items.map(({ environment }) => environment))
-  const environment = environments.size === 1 ? first.environment : policy.strictestEnvironment
+  const { version } = active
+  const environment = environmentOf(items, active)
   const standing = free.find((ticket) => items.some((one) => one.ticket === ticket))
   const from = standing ?? first.ticket
   const dropped = standing ? await rebindTicket(tx, standing.ticket_id, { verdict, version, environment }) : []

@@ -1,5 +1,6 @@
 import type { TaskStatus } from '../contract/task-status.ts'
 import type { Database, Transaction } from '../database/database.ts'
+import type { Standing } from '../identity/standing.ts'
 import { RefusedError } from '../operations/define-operation.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { SecretBox } from '../platform/secret-box.ts'
@@ -15,12 +16,11 @@ export interface RetryTaskOptions {
   readonly secrets?: SecretBox | undefined
 }
 
-export interface RetryRequest {
+/** With what the actor is, which policy may ask about. @default nothing */
+export interface RetryRequest extends Partial<Standing> {
   readonly tenant: string
   readonly taskId: string
   readonly actor: string
-  /** Of the actor: what policy may ask about. @default none */
-  readonly roles?: readonly string[]
 }
 
 const retryable = {
@@ -84,7 +84,7 @@ export async function openRequests(
 export function toRetry(
   operations: OperationRegistry,
   { task, input, traceparent, lost }: OpenedRequest,
-  { actor, roles }: Pick<RetryRequest, 'actor' | 'roles'>,
+  { actor, roles, groups, limits }: Omit<RetryRequest, 'tenant' | 'taskId'>,
 ): AcceptRequest {
   if (!retryable[task.status]) {
     throw new RefusedError(
@@ -109,6 +109,8 @@ export function toRetry(
     tenant: task.tenant_id,
     actor,
     ...(roles && { roles }),
+    ...(groups && { groups }),
+    ...(limits && { limits }),
     retryOf: task.task_id,
     ...(traceparent !== null && { follows: traceparent }),
   }

@@ -3,6 +3,7 @@ import type { DecisionRow, TicketRow } from '../approvals/ticket.sql.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 import type { Transaction } from '../database/database.ts'
 import type { TicketState } from '../database/tables.ts'
+import { environmentsOf } from '../identity/standing.ts'
 import type { RequestPayload } from './accept-tasks.sql.ts'
 import type { TicketDecision } from './decide-ticket.ts'
 import type { TaskRow } from './task-view.ts'
@@ -47,14 +48,18 @@ export interface TicketQuery {
 /** Oldest first. */
 export async function selectTickets(tx: Transaction, query: TicketQuery): Promise<TicketRow[]> {
   const { tenant, state, person, mine, batchId = null, after = null, limit } = query
-  const { name, roles, groups = [] } = person
+  const { name, roles, groups = [], limits = {} } = person
+  const decidesIn = environmentsOf(person, 'approvals.decide') ?? null
   const { rows } = await sql<TicketRow>`
       select k.* from sluice.tickets k
       where k.tenant_id = ${tenant} and k.state = ${state} and (${after}::uuid is null or k.ticket_id > ${after}::uuid)
         and (${batchId}::uuid is null or k.batch_id = ${batchId}::uuid)
         and case when ${mine} then k.requested_by = ${name}
           when k.state = 'open' then k.requested_by <> ${name}
-            and ((k.stages->k.stage->'roles') ?| ${roles}::text[] or (k.stages->k.stage->'groups') ?| ${groups}::text[])
+            and (${decidesIn}::text[] is null or k.environment = any(${decidesIn}::text[]))
+            and ((k.stages->k.stage->'groups') ?| ${groups}::text[] or exists (select from unnest(${roles}::text[]) as r(role)
+              where (k.stages->k.stage->'roles') ? r.role
+                and coalesce(${JSON.stringify(limits)}::jsonb->r.role ? k.environment, true)))
             and not exists (select from sluice.tasks t where ${name} = any(t.joined_by)
               and (t.task_id = k.task_id or t.task_id in
                 (select i.task_id from sluice.ticket_items i where i.ticket_id = k.ticket_id)))

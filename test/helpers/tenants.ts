@@ -7,11 +7,14 @@ import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
 import { noop } from './core.ts'
 import { createTestDatabase } from './test-database.ts'
 
+/** Whose role holds in the environment `test` only. */
+const limited = ['requester-in-test', 'operator-in-test', 'approver-in-test', 'admin-in-test'] as const
+
 /**
- * Who asks: a person with one role in `acme`, an admin of the tenant `other`, one of the platform's, or somebody whose
- * token has ended.
+ * Who asks: a person with one role in `acme`, everywhere or in one environment, an admin of the tenant `other`, one of the
+ * platform's, or somebody whose token has ended.
  */
-export const askers = [...roles, 'other', 'platform', 'revoked', 'expired'] as const
+export const askers = [...roles, ...limited, 'other', 'platform', 'revoked', 'expired'] as const
 export type Asker = (typeof askers)[number]
 
 export interface Tenants {
@@ -32,8 +35,9 @@ export async function startTenants(options: Partial<StartOptions> = {}): Promise
   const actor = 'founder'
   for (const asker of askers) {
     const tenant = asker === 'other' || asker === 'platform' ? asker : 'acme'
-    const role = roles.find((name) => name === asker) ?? 'admin'
-    await grantRole(database, { tenant, principal: asker, role, actor })
+    const role = roles.find((name) => name === asker.replace('-in-test', '')) ?? 'admin'
+    const environments = asker.endsWith('-in-test') ? ['test'] : undefined
+    await grantRole(database, { tenant, principal: asker, role, environments, actor })
     const lifetimeMs = asker === 'expired' ? -1_000 : undefined
     const { token, shown } = await createToken(database, { tenant, actor, principal: asker, name: 'test', lifetimeMs })
     tokens[asker] = token

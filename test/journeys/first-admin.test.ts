@@ -40,6 +40,11 @@ describe('a real database: from nobody to a tenant with its people', () => {
 
     expect((await run(['role-bindings', 'grant', 'bob', 'requester'], admin)).out).toBe('bob is requester')
     expect((await run(['role-bindings', 'list'], admin)).out).toContain('ada  admin  granted by sluice admin create')
+    const inProd = ['role-bindings', 'grant', 'carla', 'approver', '--environment', 'prod', 'stage']
+    expect((await run(inProd, admin)).out).toBe('carla is approver in prod, stage')
+    expect((await run(['role-bindings', 'list'], admin)).out).toContain(
+      'carla  approver in prod, stage  granted by ada',
+    )
     expect((await run(['role-bindings', 'grant', '/Team A', 'viewer', '--group'], admin)).out).toBe('/Team A is viewer')
     expect((await run(['role-bindings', 'list'], admin)).out).toContain('group /Team A  viewer  granted by ada')
     const gone = await run(['role-bindings', 'withdraw', '/Team A', 'viewer', '--group'], admin)

@@ -122,6 +122,9 @@ function toMe({ principal, tenant, permissions }: Caller, sessionId: string | un
     tenant,
     tenants: [...principal.tenants],
     roles: [...principal.roles],
+    role_environments: Object.fromEntries(
+      Object.entries(principal.limits ?? {}).map(([role, names]) => [role, [...names]]),
+    ),
     permissions: [...permissions].sort(),
     csrf_token: sessionId === undefined ? null : csrfTokenOf(sessionId),
   }

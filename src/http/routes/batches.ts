@@ -7,6 +7,7 @@ import type { BatchRow } from '../../tasks/batch.sql.ts'
 import { failedItems, findBatch, listBatches, toBatch } from '../../tasks/batch.ts'
 import type { App } from '../app.ts'
 import type { Caller } from '../../identity/principal.ts'
+import { standingOf } from '../../identity/standing.ts'
 import { callerOf } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
@@ -58,8 +59,13 @@ export function batchRoutes(app: App, services: Services): void {
       const caller = callerOf(request)
       const batch = await find(caller.tenant, request.params.batch_id)
       mayActOn(caller, batch)
-      const { tenant, actor } = actorOf(caller)
-      const result = await cancelMany(services, { tenant, actor, filter: { batch_id: request.params.batch_id } })
+      const { reach, ...actor } = actorOf(caller)
+      const theirs = batch.requested_by !== caller.principal.name
+      const result = await cancelMany(services, {
+        ...actor,
+        ...(theirs && reach && { reach }),
+        filter: { batch_id: request.params.batch_id },
+      })
       return reply.status(202).send(toActionAnswer(result, false))
     },
   )
@@ -76,7 +82,7 @@ export function batchRoutes(app: App, services: Services): void {
       const items = await failedItems(services, {
         tenant: caller.tenant,
         actor: caller.principal.name,
-        roles: caller.principal.roles,
+        ...standingOf(caller.principal),
         batchId: batch.batch_id,
       })
       if (items.length === 0)

@@ -9,6 +9,8 @@ import type { BatchRow } from '../../tasks/batch.sql.ts'
 import { acceptBatch, BatchRefusedError, toBatch } from '../../tasks/batch.ts'
 import type { App } from '../app.ts'
 import type { Caller } from '../../identity/principal.ts'
+import { environmentsOf, standingOf } from '../../identity/standing.ts'
+import type { Reach } from '../../tasks/act-on-many.sql.ts'
 import { callerOf } from '../authenticate.ts'
 import { HttpProblem, inputDetail } from '../problems.ts'
 import type { Services } from '../services.ts'
@@ -70,13 +72,21 @@ export function bulkRoutes(app: App, services: Services): void {
   )
 }
 
+/** Whose tasks the caller may act on. Undefined: everybody's of the tenant. */
+export function reachOf({ principal, permissions }: Caller): Reach | undefined {
+  const environments = permissions.has('tasks.operate') ? environmentsOf(principal, 'tasks.operate') : []
+  return environments && { of: principal.name, environments }
+}
+
 /** As who an action on many acts: who operates on every task of the tenant, anybody else on their own. */
-export function actorOf({ principal, tenant, permissions }: Caller) {
+export function actorOf(caller: Caller) {
+  const { principal, tenant } = caller
+  const reach = reachOf(caller)
   return {
     tenant,
     actor: principal.name,
-    roles: principal.roles,
-    ...(!permissions.has('tasks.operate') && { onlyOf: principal.name }),
+    ...standingOf(principal),
+    ...(reach && { reach }),
   }
 }
 
@@ -119,8 +129,7 @@ async function checkItems(services: Services, { tenant, principal }: Caller, ite
         options: item.task ?? {},
         tenant,
         actor: principal.name,
-        roles: principal.roles,
-        ...(principal.groups && { groups: principal.groups }),
+        ...standingOf(principal),
       })
     } catch (error) {
       if (error instanceof HttpProblem)

@@ -3,6 +3,7 @@ import { eventSchema } from '../../contract/event.ts'
 import { fromWireId } from '../../contract/ids.ts'
 import { bulkActionAnswerSchema, bulkFilterSchema, taskListQuerySchema } from '../../contract/task-list.ts'
 import { acceptedSchema, taskPageSchema, taskSchema } from '../../contract/task.ts'
+import { standingOf } from '../../identity/standing.ts'
 import { readEvents } from '../../live/feed.sql.ts'
 import { retryMany } from '../../tasks/act-on-many.ts'
 import { findTask, listTasks } from '../../tasks/find-tasks.ts'
@@ -77,7 +78,7 @@ export function deadLetterRoutes(app: App, services: Services): void {
         tenant,
         taskId: task.task_id,
         actor: principal.name,
-        roles: principal.roles,
+        ...standingOf(principal),
       })
       if (!accepted)
         throw new HttpProblem('not_found', { detail: `There is no dead letter ${request.params.task_id}.` })

@@ -58,7 +58,7 @@ export function operationRoutes(app: App, services: Services): void {
     },
     (request) => {
       const { operation, input } = findOperation(services, request.body)
-      return runDry(services, { request, operation, input })
+      return runDry(services, { request, operation, input, asking: true })
     },
   )
   for (const operation of services.operations.all()) if (operation.route) ownRoutes(app, services, operation)
@@ -138,6 +138,7 @@ function ownRoutes(app: App, services: Services, operation: Operation): void {
       body: rest.extend(task),
       response: { 200: dryRunSchema },
     },
-    handler: (request: FastifyRequest) => runDry(services, { request, operation, input: read(request).input }),
+    handler: (request: FastifyRequest) =>
+      runDry(services, { request, operation, input: read(request).input, asking: true }),
   })
 }

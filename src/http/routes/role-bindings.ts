@@ -34,7 +34,7 @@ export function roleBindingRoutes(app: App, { database }: Services): void {
     {
       config: { permission: 'roles.write' },
       schema: {
-        summary: 'Give a role to a principal or a group; again changes nothing',
+        summary: 'Give a role to a principal or a group; again changes where it holds',
         body: roleBindingRequestSchema,
         response: { 201: roleBindingSchema },
       },

@@ -16,9 +16,11 @@ import {
 import type { ScheduleRow } from '../../tasks/schedule.sql.ts'
 import type { App } from '../app.ts'
 import type { Caller } from '../../identity/principal.ts'
+import { standingOf } from '../../identity/standing.ts'
 import { callerOf } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
+import { refuseOutside } from '../explain-policy.ts'
 import { clusterCheck, toAnswer } from '../submit.ts'
 import { findOperation } from './operations.ts'
 
@@ -69,7 +71,7 @@ export function scheduleRoutes(app: App, services: Services): void {
     async (request, reply) => {
       const row = await createSchedule(
         scopeOf(services, callerOf(request)),
-        await toFields(services, callerOf(request).tenant, request.body),
+        await toFields(services, callerOf(request), request.body),
       )
       return reply.status(201).send(toSchedule(row))
     },
@@ -83,7 +85,7 @@ export function scheduleRoutes(app: App, services: Services): void {
     async (request) => {
       const caller = callerOf(request)
       const { schedule_id: id } = await own(caller, request.params.schedule_id)
-      const fields = await toFields(services, caller.tenant, request.body)
+      const fields = await toFields(services, caller, request.body)
       const row = await replaceSchedule(scopeOf(services, caller), id, fields)
       if (!row) throw noSuchSchedule(request.params.schedule_id)
       return toSchedule(row)
@@ -127,7 +129,7 @@ export function scheduleRoutes(app: App, services: Services): void {
         options: schedule.options,
         tenant: caller.tenant,
         actor: caller.principal.name,
-        roles: caller.principal.roles,
+        ...standingOf(caller.principal),
         scheduleId: schedule.schedule_id,
       })
       const answer = toAnswer(accepted, operation.type)
@@ -150,9 +152,10 @@ export function scheduleRoutes(app: App, services: Services): void {
   )
 }
 
-async function toFields(services: Services, tenant: string, body: z.output<typeof scheduleRequestSchema>) {
+async function toFields(services: Services, caller: Caller, body: z.output<typeof scheduleRequestSchema>) {
   const { operation, input } = findOperation(services, body)
-  await clusterCheck(services, tenant)({ operation, input })
+  await clusterCheck(services, caller.tenant)({ operation, input })
+  await refuseOutside(services, { operation, input, caller })
   return {
     name: body.name,
     operation,

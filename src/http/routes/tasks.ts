@@ -6,7 +6,9 @@ import { taskListQuerySchema } from '../../contract/task-list.ts'
 import { acceptedSchema, cancelAnswerSchema, taskPageSchema, taskSchema } from '../../contract/task.ts'
 import { isTerminal } from '../../contract/task-status.ts'
 import type { Database } from '../../database/database.ts'
+import { standingOf } from '../../identity/standing.ts'
 import { readEvents } from '../../live/feed.sql.ts'
+import { isWithin } from '../../tasks/act-on-many.ts'
 import { cancelTask } from '../../tasks/cancel-task.ts'
 import { findTask, listTasks } from '../../tasks/find-tasks.ts'
 import { retryTask } from '../../tasks/retry-task.ts'
@@ -23,6 +25,7 @@ import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
 import { toAnswer } from '../submit.ts'
 import { waitForEnd } from '../wait-for-end.ts'
+import { reachOf } from './bulk.ts'
 
 const params = z.object({ task_id: z.string() })
 
@@ -101,13 +104,14 @@ export function taskRoutes(app: App, services: Services): void {
       schema: { summary: 'Cancel a task', params, response: { 202: cancelAnswerSchema } },
     },
     async (request, reply) => {
-      const { tenant, principal, permissions } = callerOf(request)
+      const caller = callerOf(request)
+      const { tenant, principal } = caller
       const taskId = taskIdOf(request.params.task_id)
       const standing = existing(await findTask(database, tenant, taskId), request.params.task_id)
       // Who joined sees the task; only who asked for it, or who runs the place, may end it.
-      const may = standing.requested_by === principal.name || permissions.has('tasks.operate')
-      if (!may) {
-        const detail = `Only ${standing.requested_by}, who asked for the task, an operator or an admin may cancel it.`
+      const reach = reachOf(caller)
+      if (reach && !(await isWithin(database, { reach, tenant, taskId }))) {
+        const detail = `Only ${standing.requested_by}, who asked for the task, and an operator or an admin of where it is may cancel it.`
         throw new HttpProblem('forbidden', { detail })
       }
       const cancelled = await cancelTask(services, { tenant, taskId, actor: principal.name })
@@ -132,7 +136,7 @@ export function taskRoutes(app: App, services: Services): void {
       const { tenant, principal } = callerOf(request)
       const taskId = taskIdOf(request.params.task_id)
       const standing = existing(await findTask(database, tenant, taskId), request.params.task_id)
-      const accepted = await retryTask(services, { tenant, taskId, actor: principal.name, roles: principal.roles })
+      const accepted = await retryTask(services, { tenant, taskId, actor: principal.name, ...standingOf(principal) })
       if (!accepted) throw noSuchTask(request.params.task_id)
       const answer = toAnswer(accepted, standing.operation)
       void reply.header('location', answer.links.self).header('retry-after', '1')
