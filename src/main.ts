@@ -16,6 +16,7 @@ import type { Identity } from './identity/principal.ts'
 import { connectClusters } from './kubernetes/clusters.ts'
 import { createDiagnoser } from './kubernetes/diagnose.ts'
 import { createWatchHub } from './kubernetes/watch-hub.ts'
+import { createEventPublisher, type EventPublisher } from './live/publish-events.ts'
 import { createFeed } from './live/feed.ts'
 import { createMailer, type MailerOptions } from './notifications/mailer.ts'
 import { createSecretBox } from './platform/secret-box.ts'
@@ -85,6 +86,13 @@ export interface StartOptions {
   readonly trustProxy?: readonly string[]
   /** What stands behind the platform services. The database is this process's own pool, shared with everything else. */
   readonly platform?: PlatformSettings
+  /** Publishes every event of the log for other programs, over `platform.pubsub`. @default not at all */
+  readonly publishEvents?: {
+    /** @default 'sluice.events' */
+    readonly topic?: string
+    /** Milliseconds after which another process takes over from one that died. @default 15_000 */
+    readonly leaseMs?: number
+  }
   /** Where log lines go, in place of `platform.logger`. */
   readonly logger?: Logger
 }
@@ -156,6 +164,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
           ...(options.slots !== undefined && { slots: options.slots }),
         })
 
+  const publisher = role === 'api' ? undefined : createPublisher(options, parts, workerId)
   const upkeep = createTicketUpkeep({ ...parts, active: parts.policies.active })
   const stop = async (): Promise<void> => {
     phase = 'stopping'
@@ -163,6 +172,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     await feed.stop()
     await app?.close()
     await worker?.stop()
+    await publisher?.stop()
     await presence?.stop()
     parts.mailer?.stop()
     await upkeep.stop()
@@ -193,6 +203,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
       upkeep.start()
     }
     await worker?.start()
+    await publisher?.start()
     await presence?.start()
     phase = 'ready'
     let stopped: Promise<void> | undefined
@@ -201,6 +212,16 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     await stop().catch((second: unknown) => logger.warn('stopping after a failed start failed too', { error: second }))
     throw error
   }
+}
+
+function createPublisher(
+  { publishEvents }: StartOptions,
+  { database, listener, platform, logger }: ReturnType<typeof assemble>,
+  holder: string,
+): EventPublisher | undefined {
+  if (!publishEvents) return undefined
+  const { pubsub } = platform
+  return createEventPublisher({ ...publishEvents, pool: database.pool, listener, pubsub, logger, holder })
 }
 
 function createIdentity(

@@ -69,3 +69,24 @@ describe('large results', () => {
     for (const wrong of ['s3:', 's3://', 's3://b?endpoint=minio']) expect(() => storage(wrong)).toThrow(UsageError)
   })
 })
+
+describe('events for other programs', () => {
+  test('go over PostgreSQL, NATS or Redis', () => {
+    const pubsub = (events: string) => toPlatformSettings(parsePlatformChoices({ events }, {})).pubsub
+    expect(pubsub('postgres')).toEqual({ adapter: 'pg-boss' })
+    expect(pubsub('nats://a:4222')).toEqual({ adapter: 'nats', servers: 'a:4222' })
+    expect(pubsub('nats://me:s%20t@a:4222')).toEqual({
+      adapter: 'nats',
+      servers: 'a:4222',
+      user: 'me',
+      password: 's t',
+    })
+    expect(pubsub('nats://token@a:4222')).toEqual({ adapter: 'nats', servers: 'a:4222', token: 'token' })
+    expect(pubsub('rediss://a:6379/2')).toEqual({ adapter: 'redis', url: 'rediss://a:6379/2' })
+    expect(parsePlatformChoices({}, { SLUICE_EVENTS: 'postgres' })).toEqual({ events: { adapter: 'pg-boss' } })
+    for (const wrong of ['kafka://u:hidden@a', 'nats:', 'yes']) {
+      expect(() => pubsub(wrong)).toThrow(UsageError)
+      expect(() => pubsub(wrong)).not.toThrow(/hidden/)
+    }
+  })
+})

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
-import type { ObjectStorageSettings, PlatformSettings } from '../platform/create-platform.ts'
+import type { ObjectStorageSettings, PlatformSettings, PubSubSettings } from '../platform/create-platform.ts'
 import { UsageError } from './usage-error.ts'
 
 /** Where traces and metrics go, by OpenTelemetry's own variables. */
@@ -20,12 +20,15 @@ export interface PlatformChoices {
   readonly flagsFile?: string
   /** Where large results go. */
   readonly objects?: Extract<ObjectStorageSettings, { adapter: 'filesystem' | 's3' }>
+  /** Over what the log is published. */
+  readonly events?: Extract<PubSubSettings, { adapter: 'pg-boss' | 'nats' | 'redis' }>
 }
 
 /** The flags of `sluice start` that are about them, as they were typed. */
 export interface PlatformFlags {
   readonly flags?: string
   readonly objects?: string
+  readonly events?: string
 }
 
 /** @throws UsageError at the first mistake */
@@ -35,16 +38,23 @@ export function parsePlatformChoices(flags: PlatformFlags, env: NodeJS.ProcessEn
   if (flagsFile && !existsSync(flagsFile))
     throw new UsageError(`--flags (SLUICE_FLAGS) names "${flagsFile}", and there is no such file.`)
   const objects = parseObjects(flags.objects ?? env['SLUICE_OBJECTS'])
-  return { ...(otlp && { otlp }), ...(flagsFile && { flagsFile: resolve(flagsFile) }), ...(objects && { objects }) }
+  const events = parseEvents(flags.events ?? env['SLUICE_EVENTS'])
+  return {
+    ...(otlp && { otlp }),
+    ...(flagsFile && { flagsFile: resolve(flagsFile) }),
+    ...(objects && { objects }),
+    ...(events && { events }),
+  }
 }
 
 /** The adapters behind these choices. */
-export function toPlatformSettings({ otlp, flagsFile, objects }: PlatformChoices): PlatformSettings {
+export function toPlatformSettings({ otlp, flagsFile, objects, events }: PlatformChoices): PlatformSettings {
   return {
     ...(otlp && {
       tracer: { ...otlp, adapter: 'opentelemetry', endpoint: `${otlp.endpoint.replace(/\/+$/, '')}/v1/traces` },
     }),
     ...(objects && { objectStorage: objects }),
+    ...(events && { pubsub: events }),
     ...(flagsFile !== undefined && { featureFlags: { adapter: 'openfeature', file: flagsFile } }),
   }
 }
@@ -67,6 +77,21 @@ function parseObjects(value: string | undefined): PlatformChoices['objects'] {
     ...(endpoint && { endpoint }),
     ...(region && { region }),
   }
+}
+
+function parseEvents(value: string | undefined): PlatformChoices['events'] {
+  if (value === undefined || value === '') return undefined
+  if (value === 'postgres') return { adapter: 'pg-boss' }
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  if (url?.protocol === 'redis:' || url?.protocol === 'rediss:') return { adapter: 'redis', url: value }
+  if (url?.protocol === 'nats:' && url.host !== '') {
+    const [user, password] = [decodeURIComponent(url.username), decodeURIComponent(url.password)]
+    // As NATS itself writes it: a name without a password is a token.
+    const credentials = password === '' ? { ...(user && { token: user }) } : { user, password }
+    return { adapter: 'nats', servers: url.host, ...credentials }
+  }
+  // The value may hold a password and is not repeated.
+  throw new UsageError('--events (SLUICE_EVENTS) must be postgres, nats://host:4222 or redis://host:6379.')
 }
 
 function parseOtlp(env: NodeJS.ProcessEnv): OtlpOptions | undefined {

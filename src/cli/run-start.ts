@@ -39,6 +39,7 @@ export interface SluiceOptions extends OidcOptions {
   readonly oneTimeCode?: string
   readonly dataDir: string
   readonly platform: PlatformSettings
+  readonly publishEvents?: object
 }
 
 /** What a start is made of; tests bring their own. */
@@ -134,6 +135,7 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       ...(secretKey !== undefined && { secretKey }),
       ...(options.mail !== undefined && { mail: options.mail }),
       databaseUrl,
+      ...(options.events && { publishEvents: {} }),
       platform: { ...parts.platform, ...ownObjects(options), ...toPlatformSettings(options) },
       ...(kubeconfigPath !== undefined && { kubeconfig: kubeconfigPath }),
       inCluster: options.inCluster,

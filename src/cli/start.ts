@@ -15,6 +15,7 @@ Variables:
   SLUICE_PORT      as --port
   SLUICE_DATA_DIR  as --data
   SLUICE_POLICY    as --policy
+  SLUICE_EVENTS    as --events
   SLUICE_FLAGS     as --flags
   SLUICE_OBJECTS   as --objects; s3://bucket/prefix?endpoint=https://…&region=… for other servers than Amazon's
   SLUICE_PLATFORM_TENANT  tenant whose operators may limit and pause every tenant (default: platform; embedded: default)
@@ -57,6 +58,7 @@ export function addStartCommand(program: Command, end: (exitCode: number) => voi
       '--objects <where>',
       'folder or s3://bucket for results above 64 KiB and exports (embedded PostgreSQL: in --data)',
     )
+    .option('--events <where>', 'publish the log for other programs: postgres, nats://host:4222 or redis://host:6379')
     .option('--flags <file>', 'feature flags in the format of flagd, read again when it changes')
     .option('--oidc-issuer <url>', 'OpenID Connect provider whose people and programs are let in')
     .option('--oidc-client-id <id>', 'Sluice’s client there: people sign in to the console')

@@ -4,7 +4,7 @@ import type { LoggedEvent } from '../live/feed.sql.ts'
 import type { TaskRow } from '../tasks/task-view.ts'
 import type { Services } from './services.ts'
 import { watchAccess } from './watch-access.ts'
-import { toWireEvent } from './wire-event.ts'
+import { toWireEvent } from '../live/wire-event.ts'
 
 export interface EventStream {
   readonly request: FastifyRequest

@@ -14,7 +14,7 @@ import { callerOf } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
 import { toAnswer } from '../submit.ts'
-import { toWireEvent } from '../wire-event.ts'
+import { toWireEvent } from '../../live/wire-event.ts'
 import { actorOf, toActionAnswer } from './bulk.ts'
 
 const params = z.object({ task_id: z.string() })

@@ -12,7 +12,7 @@ import { slowReaderBytes } from '../event-stream.ts'
 import type { Services } from '../services.ts'
 import { subscribeNotifications } from '../notification-feed.ts'
 import { readerOf } from './notifications.ts'
-import { toCloudEvent, toNotificationEvent } from '../wire-event.ts'
+import { toCloudEvent, toNotificationEvent } from '../../live/wire-event.ts'
 import { watchAccess } from '../watch-access.ts'
 
 const heartbeatMs = 15_000

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
+import type { StartOptions } from '../../../src/main.ts'
 import type { PlatformSettings } from '../../../src/platform/create-platform.ts'
 import { connectApi, type Api } from './api.ts'
 import { type Program, startProgram } from './program.ts'
@@ -12,6 +13,7 @@ export interface RoleOptions {
   readonly kubeconfig: string
   /** What JSON can hold of `StartOptions.platform`. */
   readonly platform?: PlatformSettings
+  readonly publishEvents?: StartOptions['publishEvents']
 }
 
 export interface RoleProcess extends Program {

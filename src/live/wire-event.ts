@@ -2,7 +2,7 @@ import type { TaskEvent } from '../contract/event.ts'
 import { toWireId } from '../contract/ids.ts'
 import type { CloudEvent } from '../contract/live.ts'
 import type { Notification } from '../contract/notification.ts'
-import type { LoggedEvent } from '../live/feed.sql.ts'
+import type { LoggedEvent } from './feed.sql.ts'
 
 /** A row of the log as it travels. Where its request came from (address, token) is for the audit alone. */
 export function toWireEvent(event: LoggedEvent): TaskEvent {
