@@ -46,6 +46,7 @@ import { createEngineCalls, type EngineCalls } from './engine-calls.ts'
 import { type AccessCalls, createAccessCalls } from './access-calls.ts'
 import { type ClusterCalls, createClusterCalls } from './cluster-calls.ts'
 import { createInboxCalls, type InboxCalls } from './inbox-calls.ts'
+import { createWebhookCalls, type WebhookCalls } from './webhook-calls.ts'
 import { createExchange, type Exchange, type ExchangeOptions } from './exchange.ts'
 import { createLiveConnection, type LiveConnection } from './live-connection.ts'
 import { createBackoff, pause, type Backoff } from './pause.ts'
@@ -89,7 +90,7 @@ export interface SubmitOptions extends RequestOptions {
  * Everything a program may ask of a Sluice server. Answers are parsed by the contract's schemas. Every method throws
  * SluiceProblem where the server refuses, UnreachableError where nobody answers, and the signal's reason on abort.
  */
-export interface SluiceClient extends EngineCalls, AccessCalls, InboxCalls, ClusterCalls, AuditCalls {
+export interface SluiceClient extends EngineCalls, AccessCalls, InboxCalls, ClusterCalls, AuditCalls, WebhookCalls {
   /** Asks for a change. Repeated up to twice when nobody answers, which the idempotency key makes safe. */
   submit(operation: string, input: Readonly<Record<string, unknown>>, options?: SubmitOptions): Promise<Accepted>
   /** The task; with `waitSeconds` (up to 30) the answer may be held back until it ends. */
@@ -158,6 +159,7 @@ export function createClient(options: ClientOptions): SluiceClient {
   return {
     ...createAccessCalls(exchange),
     ...createAuditCalls(exchange),
+    ...createWebhookCalls(exchange),
     ...createInboxCalls(exchange),
     ...createClusterCalls(exchange),
     submit: (operation, input, submitOptions = {}) => submit(exchange, backoff, { operation, input, ...submitOptions }),

@@ -15,7 +15,7 @@ export interface ExchangeOptions {
 }
 
 export interface ExchangeRequest {
-  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   /** Below /api/v1, with the leading slash. */
   readonly path: string
   readonly query?: Readonly<Record<string, QueryValue>>

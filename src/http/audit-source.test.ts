@@ -336,6 +336,20 @@ describe('audit: the log says who, from where, with which token and why', () => 
     expect(await seenAs('::ffff:203.0.113.8')).toEqual([expect.objectContaining({ address: '203.0.113.8' })])
   })
 
+  test('who joins a task comes from somewhere, too', async () => {
+    const asked = fresh()
+    await change('POST /tasks', asked)
+    const before = await lastSeq()
+    expect((await ask('anna', 'POST /tasks', asked)).body.deduplicated).toBe(true)
+    expect(await logged(before)).toMatchObject([
+      {
+        type: 'task.joined',
+        actor: 'anna',
+        payload: { source: { address: '203.0.113.7', token_id: tokens['anna']?.id } },
+      },
+    ])
+  })
+
   test('a reason that is no line of text is refused, and nothing is written', async () => {
     const before = await lastSeq()
     for (const reason of ['%zz', 'a%0Ab', 'x'.repeat(501)]) {
