@@ -158,11 +158,11 @@ describe('limits are in the database, and hold across processes', () => {
     expect((starts[2] ?? 0) - (starts[0] ?? 0)).toBeGreaterThan(1_500)
   })
 
-  test('with many tasks of one tenant queued, another tenant’s task takes the next free slot', async () => {
+  test('with 10,000 tasks of one tenant queued, another tenant’s task takes the next free slot', async () => {
     const gated = gate()
     const operation = testOperation({ perform: gated.perform })
     const many = await acceptBatch(core, {
-      items: Array.from({ length: 2_000 }, (_, i) => ({
+      items: Array.from({ length: 10_000 }, (_, i) => ({
         operation,
         input: { name: `big-${i}` },
         options: {},
@@ -184,7 +184,7 @@ describe('limits are in the database, and hold across processes', () => {
     gated.pass()
     gated.pass()
     await until(() => gated.started.length === 3)
-    expect(many.total).toBe(2_000)
+    expect(many.total).toBe(10_000)
     expect(
       await cancelMany(core, { tenant: 'big', actor: 'admin', filter: { operation: [operation.type] } }),
     ).toMatchObject({
@@ -275,6 +275,29 @@ describe('pause and resume', () => {
       { tenant_id: 'platform', type: 'queue.paused', platform: true },
       { tenant_id: 'platform', type: 'queue.resumed', platform: true },
     ])
+  })
+
+  test('what is held is left alone: nobody takes its job again and again', async () => {
+    const operation = testOperation({ perform: async () => completed({}) })
+    const free = testOperation({ perform: async () => completed({}) })
+    await pauseQueue(scope(), { operation: operation.type })
+    const worker = await startWorker(core, [operation, free])
+    stops.push(() => worker.stop(0))
+    const taskId = await accept(core, operation)
+    const job = async () =>
+      (
+        await core.database.pool.query<{ claims: number; later: boolean }>(
+          `select retry_count as claims, start_after > now() + interval '5 minutes' as later from pgboss.job where id = $1`,
+          [taskId],
+        )
+      ).rows[0]
+    await until(async () => (await job())?.later === true)
+    const before = await job()
+    // Others come and go meanwhile, each of which looks for what is held.
+    for (let i = 0; i < 5; i++) await reached(core, await accept(core, free))
+    expect(await job()).toEqual(before)
+    await resumeQueue(scope(), operation.type)
+    expect(await reached(core, taskId, { timeoutMs: 5_000 })).toMatchObject({ status: 'COMPLETED', attempt: 1 })
   })
 
   test('a held task can be cancelled', async () => {

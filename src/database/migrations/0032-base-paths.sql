@@ -73,7 +73,7 @@ begin
         set reason = excluded.reason, scope = excluded.scope, key = excluded.key, promised = excluded.promised,
           until = excluded.until, woken_at = null;
       -- Woken when the reason goes away; the time is a net below that.
-      held_ms := coalesce(greatest(extract(epoch from held.until - clock_timestamp()) * 1000, 0), 600000);
+      held_ms := greatest(coalesce(extract(epoch from held.until - clock_timestamp()) * 1000, 600000), 0);
       return next;
       continue;
     end if;
