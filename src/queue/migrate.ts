@@ -4,7 +4,7 @@ import { runMigrations } from '../database/run-migrations.ts'
 import { grantEngine } from './engine-grants.sql.ts'
 import { engineSchema } from './engine-schema.ts'
 import { setEngineStorage } from './engine-storage.sql.ts'
-import { heartbeatSeconds } from './pg-boss-queue.ts'
+import { engineRetrySeconds, heartbeatSeconds } from './pg-boss-queue.ts'
 import { queueNames } from './queue.ts'
 
 /**
@@ -39,10 +39,9 @@ async function createQueues(boss: PgBoss): Promise<void> {
   for (const name of [...queueNames].reverse()) {
     const options = {
       heartbeatSeconds,
-      // An engine-made retry follows a crash or a lost database: soon, then slower.
-      retryDelay: 1,
-      retryBackoff: true,
-      retryDelayMax: 30,
+      // An engine-made retry follows a crash, which took its ten seconds to be noticed, or a lost database.
+      retryDelay: engineRetrySeconds,
+      retryBackoff: false,
       deleteAfterSeconds: 24 * 3600,
       retentionSeconds: 365 * 24 * 3600,
       ...(name !== 'sluice-dead' && { deadLetter: 'sluice-dead' }),

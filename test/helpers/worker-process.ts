@@ -4,6 +4,7 @@ import { createDatabase } from '../../src/database/database.ts'
 import { createSignalListener, createSignalSender } from '../../src/database/signals.ts'
 import { createWatchHub } from '../../src/kubernetes/watch-hub.ts'
 import { completed, defineOperation, type PerformContext } from '../../src/operations/define-operation.ts'
+import { TransientError } from '../../src/operations/errors.ts'
 import { createOperationRegistry } from '../../src/operations/registry.ts'
 import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
 import { createPgBossQueue } from '../../src/queue/pg-boss-queue.ts'
@@ -41,6 +42,9 @@ const scripts: Readonly<Record<string, (context: PerformContext) => Promise<void
   deaf: () => new Promise(() => undefined),
   // The first attempt never ends; whoever takes the task over is done at once.
   'hang once': ({ attempt, signal }) => (attempt === 1 ? aborted(signal) : Promise.resolve()),
+  busy: async () => {
+    throw new TransientError('not now', { code: 'busy' })
+  },
   crash: async () => void process.kill(process.pid, 'SIGKILL'),
 }
 
@@ -50,6 +54,7 @@ const scripted = (type: string, kind: 'short' | 'long') =>
     title: 'Scripted',
     input: z.strictObject({ name: z.string(), script: z.string() }),
     class: kind,
+    retry: { backoff: { initialMs: 60_000 } },
     perform: async (context, { script }) => {
       say(`performs ${script} ${context.attempt}`)
       context.signal.addEventListener('abort', () => say(`aborted ${script} ${context.attempt}`))
