@@ -1,6 +1,6 @@
 import { eventTypes } from '../src/contract/event.ts'
 import { isTerminal, type TaskStatus, taskStatuses } from '../src/contract/task-status.ts'
-import { legalMoves, type LegalMove, type Writer } from '../src/tasks/task-state.ts'
+import { legalMoves, type LegalMove, type StateMapping, stateMappings, type Writer } from '../src/tasks/task-state.ts'
 
 interface Move extends LegalMove {
   readonly event: string
@@ -35,6 +35,14 @@ export function taskStatesPage(): string {
     `| \`task.requested\` | – | ${firstStatuses.join(', ')} | API |`,
     ...eventTypes.flatMap((type) => rows(type)),
     '',
+    '## In the engine, and in the unified async model',
+    'A status is the task’s; its job is the engine’s row (`pgboss.job.state`), and the unified async model has eight states for',
+    'what a job can be in. The transaction that moves a task moves its job, too.',
+    '',
+    '| status | which | engine’s state | unified async model |',
+    '|---|---|---|---|',
+    ...taskStatuses.flatMap((status) => mappingRows(status)),
+    '',
   ].join('\n')
 }
 
@@ -54,4 +62,12 @@ function rows(type: keyof typeof legalMoves): string[] {
   const moves: readonly LegalMove[] = legalMoves[type]
   const grouped = Map.groupBy(moves, ({ from, to, by }) => `${from === to ? 'unchanged' : to} | ${writerNames[by]}`)
   return [...grouped].map(([end, ways]) => `| \`${type}\` | ${ways.map(({ from }) => from).join(', ')} | ${end} |`)
+}
+
+function mappingRows(status: TaskStatus): string[] {
+  const mappings: readonly StateMapping[] = stateMappings[status]
+  return mappings.map(
+    ({ when, engine, model }) =>
+      `| \`${status}\` | ${when ?? ''} | ${engine === null ? 'no job' : engine.replace(/^\w+/, '`$&`')} | ${model ?? '–'} |`,
+  )
 }

@@ -46,3 +46,54 @@ export const legalMoves = {
     ...moves('sluice_worker', 'CANCELLED', 'RUNNING', 'WAITING', 'RETRYING'),
   ],
 } as const satisfies Record<EventType, readonly LegalMove[]>
+
+/** What the engine's row of a job says (`pgboss.job.state`). A `created` one is due, or starts later. */
+export type EngineState =
+  'created' | 'created, starts later' | 'active' | 'retry' | 'completed' | 'cancelled' | 'failed'
+
+/** The eight states of the unified async model. */
+export type ModelState =
+  'available' | 'scheduled' | 'pending' | 'running' | 'retryable' | 'completed' | 'discarded' | 'cancelled'
+
+export interface StateMapping {
+  /** Which of the tasks in the status; null: all of them. */
+  readonly when: string | null
+  /** Of the task's job; null: there is none. */
+  readonly engine: EngineState | null
+  readonly model: ModelState | null
+}
+
+const always = (engine: EngineState | null, model: ModelState | null): readonly StateMapping[] => [
+  { when: null, engine, model },
+]
+
+/** Where a task's job is in the engine, and what the unified async model calls that. A test makes each of them. */
+export const stateMappings = {
+  AWAITING_APPROVAL: always(null, null),
+  SCHEDULED: always('created, starts later', 'scheduled'),
+  PENDING: [
+    { when: 'due', engine: 'created', model: 'available' },
+    { when: 'held: paused, over a limit, its batch or cluster', engine: 'created, starts later', model: 'pending' },
+  ],
+  RUNNING: always('active', 'running'),
+  WAITING: [
+    { when: 'its own job', engine: 'completed', model: 'completed' },
+    { when: 'the finish job, which starts at the deadline', engine: 'created, starts later', model: 'scheduled' },
+  ],
+  RETRYING: [
+    { when: 'the attempt counted', engine: 'retry', model: 'retryable' },
+    { when: 'handed back', engine: 'created, starts later', model: 'retryable' },
+  ],
+  COMPLETED: always('completed', 'completed'),
+  FAILED: [
+    { when: 'attempts used up (`dead_lettered`); a copy is in `sluice-dead`', engine: 'failed', model: 'discarded' },
+    { when: 'a permanent error', engine: 'cancelled', model: 'cancelled' },
+  ],
+  TIMED_OUT: always('cancelled', 'cancelled'),
+  CANCELLED: [
+    { when: 'after its job was made', engine: 'cancelled', model: 'cancelled' },
+    { when: 'while it awaited approval', engine: null, model: null },
+  ],
+  REJECTED: always(null, null),
+  EXPIRED: always(null, null),
+} as const satisfies Record<TaskStatus, readonly StateMapping[]>
