@@ -6,8 +6,6 @@ export interface Principal extends Standing {
   readonly name: string
   /** The tenants the principal belongs to; a request acts in exactly one. */
   readonly tenants: readonly [string, ...string[]]
-  /** Who acts by this name: with a token that they made for somebody else. */
-  readonly madeBy?: string
 }
 
 /** Whom a credential belongs to, before the request has said in which tenant it acts. */

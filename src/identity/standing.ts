@@ -9,14 +9,17 @@ export interface Standing {
   readonly groups?: readonly string[]
   /** Where a role holds, of those that do not hold everywhere. @default all do */
   readonly limits?: RoleLimits
+  /** Who acts by this name: with a token that they made for somebody else. */
+  readonly madeBy?: string
 }
 
 export type RoleLimits = Readonly<Record<string, readonly string[]>>
 
-export const standingOf = ({ roles, groups, limits }: Principal): Standing => ({
+export const standingOf = ({ roles, groups, limits, madeBy }: Principal): Standing => ({
   roles,
   ...(groups && { groups }),
   ...(limits && { limits }),
+  ...(madeBy !== undefined && { madeBy }),
 })
 
 /** Who has a role twice has it wherever one of the two holds. */

@@ -44,7 +44,12 @@ export interface RequestPayload {
   /** Where the target is, as far as anybody knows: later changes of it are judged by this. */
   readonly placement?: Placement | null
   readonly environment?: string
-  readonly requester?: { readonly roles: readonly string[]; readonly groups: readonly string[] }
+  readonly requester?: {
+    readonly roles: readonly string[]
+    readonly groups: readonly string[]
+    /** Who asked by the actor's name, with a token that they made for it. */
+    readonly made_by?: string
+  }
   /** Why it cannot be accepted: `accept_tasks` writes nothing and answers so, unless the key was used before. */
   readonly refused?: 'denied' | 'unconfirmed'
   /** Quotas of the tenant that the task counts in, until it has ended. */

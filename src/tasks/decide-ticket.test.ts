@@ -127,6 +127,11 @@ describe('a decision is bound to what was decided', () => {
     expect(await refusal(decide(taskId, person('rita', 'approver', 'admin')))).toBe('own_request')
     expect(await refusal(decide(taskId, person('joe', 'approver')))).toBe('own_request')
     expect(await refusal(decide(taskId, { ...person('rita', 'approver'), decision: 'reject' }))).toBe('own_request')
+    // With a token that the requester made for somebody else.
+    const puppet = { person: { name: 'puppet', roles: ['approver'], madeBy: 'rita' } }
+    expect(await refusal(decide(taskId, puppet))).toBe('own_request')
+    const { taskId: asked } = await accept({ actor: 'puppet', madeBy: 'rita' })
+    expect(await refusal(decide(asked, person('rita', 'approver')))).toBe('own_request')
     expect(await refusal(decide(taskId, person('olga', 'operator')))).toBe('not_an_approver')
     expect(await refusal(decide(taskId, { decision: 'withdraw', ...person('joe') }))).toBe('not_the_requester')
     expect(await refusal(decide(taskId, { tenant: 'other' }))).toBe('not_found')

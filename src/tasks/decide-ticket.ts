@@ -272,7 +272,7 @@ async function refusePerson(tx: Transaction, ticket: TicketRow, person: TicketDe
   const reason = whyNot(ticket, await readRequesters(tx, ticket), person)
   if (reason) throw new TicketRefusedError(reason.code, reason.message)
   const given = await readDecisions(tx, ticket.ticket_id)
-  if (given.some(({ principal }) => principal === person.name)) {
+  if (given.some(({ principal }) => namesOf(person).includes(principal))) {
     throw new TicketRefusedError(
       'already_decided',
       'You have decided on this ticket already; somebody else has to go on.',
@@ -280,13 +280,17 @@ async function refusePerson(tx: Transaction, ticket: TicketRow, person: TicketDe
   }
 }
 
+/** Who decides with a token that they made for somebody else decides themselves. */
+const namesOf = ({ name, madeBy }: TicketDecision['person']): readonly string[] =>
+  madeBy === undefined ? [name] : [name, madeBy]
+
 /** Why a person may not decide the stage that the ticket is in; undefined when they may. */
 export function whyNot(
   ticket: Pick<TicketRow, 'stages' | 'stage' | 'environment'>,
   requesters: readonly string[],
   person: TicketDecision['person'],
 ): { readonly code: 'own_request' | 'not_an_approver'; readonly message: string } | undefined {
-  if (requesters.includes(person.name)) {
+  if (namesOf(person).some((name) => requesters.includes(name))) {
     return { code: 'own_request', message: 'Nobody decides on what they asked for, or joined, themselves.' }
   }
   const { environment } = ticket

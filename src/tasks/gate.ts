@@ -57,7 +57,11 @@ function judgeOne(
   const { operation, input } = request
   const { placement, environment } = locate(policy, operation, { input, target: row.target, found })
   const standing = { ...request, roles: request.roles ?? [] }
-  const requester = { roles: rolesIn(standing, environment), groups: request.groups ?? [] }
+  const requester = {
+    roles: rolesIn(standing, environment),
+    groups: request.groups ?? [],
+    ...(request.madeBy !== undefined && { made_by: request.madeBy }),
+  }
   const facts = toFacts(
     { operation: operation.type, tenant: row.tenant, actor: row.actor, now, environment },
     { ...row.payload, requester },

@@ -84,7 +84,7 @@ export async function openRequests(
 export function toRetry(
   operations: OperationRegistry,
   { task, input, traceparent, lost }: OpenedRequest,
-  { actor, roles, groups, limits }: Omit<RetryRequest, 'tenant' | 'taskId'>,
+  { actor, roles, groups, limits, madeBy }: Omit<RetryRequest, 'tenant' | 'taskId'>,
 ): AcceptRequest {
   if (!retryable[task.status]) {
     throw new RefusedError(
@@ -111,6 +111,7 @@ export function toRetry(
     ...(roles && { roles }),
     ...(groups && { groups }),
     ...(limits && { limits }),
+    ...(madeBy !== undefined && { madeBy }),
     retryOf: task.task_id,
     ...(traceparent !== null && { follows: traceparent }),
   }

@@ -7,7 +7,7 @@ import { environmentsOf } from '../identity/standing.ts'
 import type { RequestPayload } from './accept-tasks.sql.ts'
 import type { TicketDecision } from './decide-ticket.ts'
 import type { TaskRow } from './task-view.ts'
-import { readRequests } from './ticket-items.sql.ts'
+import { madeBy, readRequests } from './ticket-items.sql.ts'
 import { traceIdColumn } from './trace-id.sql.ts'
 
 /** A ticket with everything that it is about. */
@@ -99,7 +99,8 @@ export async function readDossiers(tx: Transaction, tickets: readonly TicketRow[
     const task = tasks.find(({ task_id }) => task_id === ticket.task_id)
     const request = requests.get(ticket.task_id)
     if (!task || !request) return []
-    const requesters = [task.requested_by, ...task.joined_by]
+    const { made_by: madeBy } = request.requester ?? {}
+    const requesters = [task.requested_by, ...task.joined_by, ...(madeBy === undefined ? [] : [madeBy])]
     return [{ ticket, subject: { kind: 'task', task, request }, requesters, decisions: said }]
   })
 }
@@ -113,7 +114,7 @@ async function readItemSummaries(tx: Transaction, ticketIds: readonly string[]):
   const { rows } = await sql<ItemSummary>`
     select i.ticket_id, count(*)::int as total, count(*) filter (where t.status = 'AWAITING_APPROVAL')::int as waiting,
       array_agg(distinct t.operation) as operations,
-      array(select distinct unnest(jt.joined_by) from sluice.ticket_items ji join sluice.tasks jt on jt.task_id = ji.task_id
+      array(select distinct unnest(jt.joined_by || ${madeBy('jt')}) from sluice.ticket_items ji join sluice.tasks jt on jt.task_id = ji.task_id
         where ji.ticket_id = i.ticket_id) as joined_by
     from sluice.ticket_items i join sluice.tasks t on t.task_id = i.task_id
     where i.ticket_id = any(${ticketIds}::uuid[]) group by i.ticket_id`.execute(tx)
