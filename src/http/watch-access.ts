@@ -1,5 +1,7 @@
 import type { FastifyRequest } from 'fastify'
+import { isDeepStrictEqual } from 'node:util'
 import { callerIn } from '../identity/caller.ts'
+import type { Caller } from '../identity/principal.ts'
 import { authenticatedAt, callerOf, knownOf } from './authenticate.ts'
 import { permissionOf } from './authorise.ts'
 import { HttpProblem } from './problems.ts'
@@ -8,31 +10,36 @@ import type { Services } from './services.ts'
 /** Together with the two seconds for which an answer is remembered: a lost right ends an open connection within 5 s. */
 const checkMs = 2_000
 
-/** Whether the caller of an open request still is who it was, and still may do what the route asks. */
-async function hasAccess({ identity }: Services, request: FastifyRequest): Promise<boolean> {
+/** The caller of an open request as it is now; undefined once it may not do any more what the route asks. */
+async function currentCaller({ identity }: Services, request: FastifyRequest): Promise<Caller | undefined> {
   const known = await identity.refresh(knownOf(request))
   const permission = permissionOf(request)
-  return (
-    known !== undefined &&
-    permission !== 'public' &&
-    callerIn(known, callerOf(request).tenant).permissions.has(permission)
-  )
+  const caller = known && callerIn(known, callerOf(request).tenant)
+  return permission !== 'public' && caller?.permissions.has(permission) === true ? caller : undefined
 }
 
 /**
  * Asks again and again while a connection is open, and calls `onLost` once when its token was revoked or has expired, its
- * session has ended or its role was taken. A database that does not answer takes nothing away. Returns how to stop.
+ * session has ended or its role was taken; `onChanged`, once, when it may stay and its roles or groups are others than when
+ * it came. A database that does not answer takes nothing away. Returns how to stop.
  */
-export function watchAccess(services: Services, request: FastifyRequest, onLost: () => void): () => void {
+export function watchAccess(
+  services: Services,
+  request: FastifyRequest,
+  onLost: () => void,
+  onChanged?: () => void,
+): () => void {
   let asking = false
   const timer = setInterval(() => {
     if (asking) return
     asking = true
-    hasAccess(services, request)
-      .then((holds) => {
-        if (holds) return
+    currentCaller(services, request)
+      .then((caller) => {
+        const changed = caller && !isDeepStrictEqual(caller.principal, callerOf(request).principal)
+        if (caller && !(changed === true && onChanged)) return
         clearInterval(timer)
-        onLost()
+        if (caller) onChanged?.()
+        else onLost()
       })
       .catch((error: unknown) =>
         services.logger.warn('an open connection could not be checked; asking again', { error }),
@@ -46,7 +53,7 @@ export function watchAccess(services: Services, request: FastifyRequest, onLost:
 export async function recheckLateAnswer(services: Services, request: FastifyRequest): Promise<void> {
   const since = authenticatedAt(request)
   if (request.method !== 'GET' || since === undefined || performance.now() - since < checkMs) return
-  if (await hasAccess(services, request)) return
+  if (await currentCaller(services, request)) return
   throw new HttpProblem('unauthenticated', {
     detail: 'The token, pass or session was revoked while the request waited.',
   })

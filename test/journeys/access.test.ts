@@ -50,6 +50,16 @@ describe('a revoked token loses what it has open within 5 s', () => {
     expect(code).toBe(4401)
   })
 
+  test('one whose roles change is told to come again: what it hears depends on them', async () => {
+    const binding = { principal: 'viewer', role: 'approver' }
+    const socket = new WebSocket(wsUrl(), { headers: { authorization: `Bearer ${tenants.tokens.viewer}` } })
+    await once(socket, 'open')
+    expect((await as('admin').send('POST', '/role-bindings', { body: binding })).status).toBe(201)
+    const [code] = await once(socket, 'close', { signal: AbortSignal.timeout(revocationMs) })
+    expect(code).toBe(1012)
+    await as('admin').send('DELETE', '/role-bindings/viewer/approver')
+  })
+
   test('an event stream says why and ends; a long poll answers 401', async () => {
     const { token, token_id } = await makeToken()
     const mine = connectApi(tenants.sluice.url, token)

@@ -19,6 +19,8 @@ const heartbeatMs = 15_000
 const maxSubscriptions = 100
 /** Closes a connection whose token, session or role has ended. As 401 does in HTTP: come back with a credential that holds. */
 const accessLostCode = 4401
+/** "Service restart": come back at once. */
+const rolesChangedCode = 1012
 
 /** `GET /live`: subscriptions over one WebSocket. */
 export function liveRoutes(app: App, services: Services): void {
@@ -40,10 +42,17 @@ function serve(services: Services, socket: WebSocket, request: FastifyRequest): 
   const refuse = (subscription: string | null, code: string, detail: string) =>
     send({ subscription, error: { code, detail } })
   const heartbeat = setInterval(() => send({ heartbeat: true }), heartbeatMs)
-  const stopWatching = watchAccess(services, request, () => {
+  const end = (code: number, why: string) => {
     for (const stop of subscriptions.values()) stop()
-    socket.close(accessLostCode, 'access revoked or expired')
-  })
+    socket.close(code, why)
+  }
+  const stopWatching = watchAccess(
+    services,
+    request,
+    () => end(accessLostCode, 'access revoked or expired'),
+    // What is told depends on them: whoever comes again goes on from their cursors.
+    () => end(rolesChangedCode, 'roles changed'),
+  )
 
   const subscribe = async ({
     subscribe: wanted,
