@@ -39,6 +39,25 @@ const affected = async (tx: Transaction, statement: string): Promise<number> => 
   return rows.length > 0 ? rows.length : Number(numAffectedRows ?? 0)
 }
 
+/** What the API may write by itself, in its own tenant. Written down by hand: a right more is a decision. */
+const writtenByTheApi: Readonly<Record<string, string>> = {
+  api_tokens: 'insert update',
+  batches: 'insert',
+  clusters: 'delete insert update',
+  decisions: 'insert update',
+  deliveries: 'insert',
+  input_secrets: 'delete insert',
+  limits: 'delete insert update',
+  notification_preferences: 'insert update',
+  notification_reads: 'insert',
+  pauses: 'delete insert update',
+  role_bindings: 'delete insert update',
+  schedules: 'delete insert update',
+  ticket_items: 'update',
+  tickets: 'update',
+  webhooks: 'insert update',
+}
+
 /** Each reaches for rows of `acme`; what it gets hold of is counted. */
 const attempts: Readonly<Record<string, Attempt>> = {
   select: (tx, table) => affected(tx, `select tenant_id from sluice.${table} where tenant_id = 'acme'`),
@@ -101,6 +120,28 @@ describe('row-level security: a transaction of the API reaches one tenant', () =
          and c.relkind = 'r' and (has_table_privilege('sluice_api', c.oid, 'select') or has_table_privilege('sluice_api', c.oid, 'insert'))`,
     )
     expect(rows).toEqual([])
+  })
+
+  test('the role of the API writes no record of a worker’s, not even of its own tenant', async () => {
+    const { rows } = await core.database.pool.query<{ name: string; rights: string }>(
+      `select t.name, string_agg(r.name, ' ' order by r.name) as rights from (${tenantTables}) t,
+         unnest(array['insert', 'update', 'delete']) r(name)
+       where case r.name when 'delete' then has_table_privilege('sluice_api', 'sluice.' || t.name, 'delete')
+         else has_any_column_privilege('sluice_api', 'sluice.' || t.name, r.name) end
+       group by 1 order by 1`,
+    )
+    expect(Object.fromEntries(rows.map(({ name, rights }) => [name, rights]))).toEqual(writtenByTheApi)
+    // Records, waits, tasks and the log: by functions that check what they are told, or not at all.
+    for (const statement of [
+      `insert into sluice.resources (tenant_id, cluster, api_version, kind, name, target, state, task_id)
+        values ('acme', 'c', 'v1', 'K', 'n', 't', 'present', gen_random_uuid())`,
+      `update sluice.resources set state = 'deleted'`,
+      `delete from sluice.waits`,
+      `update sluice.tasks set status = 'COMPLETED'`,
+      `insert into sluice.domain_events (tenant_id, type, actor, payload) values ('acme', 'task.completed', 'a', '{}')`,
+    ]) {
+      await expect(asApi('acme', (tx) => sql.raw(statement).execute(tx))).rejects.toMatchObject({ code: '42501' })
+    }
   })
 
   test('the hash of a token is not readable, not even in its own tenant', async () => {

@@ -105,19 +105,21 @@ async function refuseOldServer(client: Client): Promise<void> {
 const roles = ['sluice_api', 'sluice_worker', 'sluice_feed', 'sluice_retention'] as const
 
 /** What a database administrator runs once where the migrating user may not create roles. */
-function rolesSql(login: string): string {
+function rolesSql(login: string, unmade: readonly string[]): string {
   const user = `"${login.replaceAll('"', '""')}"`
-  return [...roles.map((role) => `create role ${role} nologin;`), `grant ${roles.join(', ')} to ${user};`].join('\n')
+  return [...unmade.map((role) => `create role ${role} nologin;`), `grant ${roles.join(', ')} to ${user};`].join('\n')
 }
 
 async function createRoles(client: Client): Promise<void> {
-  const { rows } = await client.query<{ missing: string[]; login: string }>(
-    `select current_user as login, array(select role from unnest($1::text[]) as role
+  const { rows } = await client.query<{ missing: string[]; unmade: string[]; login: string }>(
+    `select current_user as login,
+       array(select role from unnest($1::text[]) as role where to_regrole(role) is null) as unmade,
+       array(select role from unnest($1::text[]) as role
        where not exists (select from pg_roles where rolname = role)
           or not pg_has_role(current_user, (select oid from pg_roles where rolname = role), 'member')) as missing`,
     [roles],
   )
-  const { missing = [], login = '' } = rows[0] ?? {}
+  const { missing = [], unmade = [], login = '' } = rows[0] ?? {}
   try {
     for (const role of missing) {
       // Roles belong to the whole server: another database's migration may make the same one at this moment.
@@ -128,7 +130,7 @@ async function createRoles(client: Client): Promise<void> {
     }
   } catch (error) {
     throw new MigrationError(
-      `The user "${login}" may not create the roles that Sluice needs. Have an administrator run this once, then migrate again:\n${rolesSql(login)}`,
+      `The user "${login}" may not create the roles that Sluice needs. Have an administrator run this once, then migrate again:\n${rolesSql(login, unmade)}`,
       { cause: error },
     )
   }
