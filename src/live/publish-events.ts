@@ -218,11 +218,9 @@ function toNewEvent(event: LoggedEvent): NewEvent {
   }
 }
 
-async function noteLoss({ pool, logger }: EventPublisherOptions, cursor: bigint): Promise<void> {
+async function noteLoss({ pool, logger, topic = defaultTopic }: EventPublisherOptions, cursor: bigint): Promise<void> {
   const dropped = await readDropped(pool)
   if (dropped <= cursor) return
-  logger.error('events were dropped by retention before they were published', {
-    published: cursor.toString(),
-    dropped: dropped.toString(),
-  })
+  const detail = `published up to ${cursor}, dropped up to ${dropped}`
+  logger.error('events were dropped by retention before they were published', { topic, detail })
 }

@@ -108,7 +108,7 @@ export interface PerformContext extends DryRunContext {
   report(progress: Progress): void
   /**
    * Stores a result of any size as a stream, and returns what to pass to `completed`. Small ones need none of this, and
-   * JSON above 64 KiB is stored by itself. Throws `no_object_storage` where none is configured.
+   * JSON above 64 KiB is stored by itself. Nobody looks for secrets in a stream. Throws `no_object_storage` where none is configured.
    */
   storeResult(
     body: ObjectBody,
