@@ -132,6 +132,11 @@ describe('a decision is bound to what was decided', () => {
     expect(await refusal(decide(taskId, puppet))).toBe('own_request')
     const { taskId: asked } = await accept({ actor: 'puppet', madeBy: 'rita' })
     expect(await refusal(decide(asked, person('rita', 'approver')))).toBe('own_request')
+    // Who gave both of them their tokens keeps them from nothing.
+    const { taskId: theirs } = await accept({ actor: 'bob', madeBy: 'admin' })
+    expect(await refusal(decide(theirs, { person: { name: 'eve', roles: ['approver'], madeBy: 'admin' } }))).toBe(
+      'done',
+    )
     expect(await refusal(decide(taskId, person('olga', 'operator')))).toBe('not_an_approver')
     expect(await refusal(decide(taskId, { decision: 'withdraw', ...person('joe') }))).toBe('not_the_requester')
     expect(await refusal(decide(taskId, { tenant: 'other' }))).toBe('not_found')

@@ -22,7 +22,14 @@ import { findTraceparents } from './find-traceparents.sql.ts'
 import { releaseTasks } from './release-tasks.ts'
 import type { TaskRow } from './task-view.ts'
 import { readTask } from './ticket-dossier.sql.ts'
-import { appendToEach, type EventOfEach, type HeldTask, readHeldTasks, readRequesters } from './ticket-items.sql.ts'
+import {
+  appendToEach,
+  type EventOfEach,
+  type HeldTask,
+  readHeldTasks,
+  readMakers,
+  readRequesters,
+} from './ticket-items.sql.ts'
 import { aboutTicket, closeOrRenew, tellOfBatch } from './ticket-rest.ts'
 
 export interface DecideTicketOptions {
@@ -269,7 +276,9 @@ function refuseChanged(ticket: TicketRow, { payloadHash, ruleDigest }: TicketDec
 }
 
 async function refusePerson(tx: Transaction, ticket: TicketRow, person: TicketDecision['person']): Promise<void> {
-  const reason = whyNot(ticket, await readRequesters(tx, ticket), person)
+  const requesters = await readRequesters(tx, ticket)
+  const makers = (await readMakers(tx, [ticket])).get(ticket.ticket_id) ?? []
+  const reason = whyNot(ticket, { requesters, makers }, person)
   if (reason) throw new TicketRefusedError(reason.code, reason.message)
   const given = await readDecisions(tx, ticket.ticket_id)
   if (given.some(({ principal }) => namesOf(person).includes(principal))) {
@@ -287,10 +296,11 @@ const namesOf = ({ name, madeBy }: TicketDecision['person']): readonly string[] 
 /** Why a person may not decide the stage that the ticket is in; undefined when they may. */
 export function whyNot(
   ticket: Pick<TicketRow, 'stages' | 'stage' | 'environment'>,
-  requesters: readonly string[],
+  { requesters, makers }: { readonly requesters: readonly string[]; readonly makers: readonly string[] },
   person: TicketDecision['person'],
 ): { readonly code: 'own_request' | 'not_an_approver'; readonly message: string } | undefined {
-  if (namesOf(person).some((name) => requesters.includes(name))) {
+  // Not maker against maker: who gives all of a tenant their tokens would keep them from deciding for each other.
+  if (makers.includes(person.name) || namesOf(person).some((name) => requesters.includes(name))) {
     return { code: 'own_request', message: 'Nobody decides on what they asked for, or joined, themselves.' }
   }
   const { environment } = ticket

@@ -7,7 +7,7 @@ import { environmentsOf } from '../identity/standing.ts'
 import type { RequestPayload } from './accept-tasks.sql.ts'
 import type { TicketDecision } from './decide-ticket.ts'
 import type { TaskRow } from './task-view.ts'
-import { madeBy, readRequests } from './ticket-items.sql.ts'
+import { readMakers, readRequests } from './ticket-items.sql.ts'
 import { traceIdColumn } from './trace-id.sql.ts'
 
 /** A ticket with everything that it is about. */
@@ -16,6 +16,8 @@ export interface TicketDossier {
   readonly subject: OneTask | ItemsOfBatch
   /** Who asked, or joined. */
   readonly requesters: readonly string[]
+  /** Who asked by somebody else's name. */
+  readonly makers: readonly string[]
   /** Dropped ones too, oldest first. */
   readonly decisions: readonly DecisionRow[]
 }
@@ -87,21 +89,22 @@ export async function readDossiers(tx: Transaction, tickets: readonly TicketRow[
     .where('ticket_id', 'in', ticketIds)
     .orderBy('decision_id')
     .execute()
+  const makersOf = await readMakers(tx, tickets)
   return tickets.flatMap((ticket): TicketDossier[] => {
+    const makers = makersOf.get(ticket.ticket_id) ?? []
     const said = decisions.filter(({ ticket_id }) => ticket_id === ticket.ticket_id)
     if (ticket.task_id === null) {
       const found = items.find(({ ticket_id }) => ticket_id === ticket.ticket_id)
       if (!found) return []
       const { operations, total, waiting, joined_by } = found
       const requesters = [...new Set([ticket.requested_by, ...joined_by])]
-      return [{ ticket, subject: { kind: 'items', operations, total, waiting }, requesters, decisions: said }]
+      return [{ ticket, subject: { kind: 'items', operations, total, waiting }, requesters, makers, decisions: said }]
     }
     const task = tasks.find(({ task_id }) => task_id === ticket.task_id)
     const request = requests.get(ticket.task_id)
     if (!task || !request) return []
-    const { made_by: madeBy } = request.requester ?? {}
-    const requesters = [task.requested_by, ...task.joined_by, ...(madeBy === undefined ? [] : [madeBy])]
-    return [{ ticket, subject: { kind: 'task', task, request }, requesters, decisions: said }]
+    const requesters = [task.requested_by, ...task.joined_by]
+    return [{ ticket, subject: { kind: 'task', task, request }, requesters, makers, decisions: said }]
   })
 }
 
@@ -114,7 +117,7 @@ async function readItemSummaries(tx: Transaction, ticketIds: readonly string[]):
   const { rows } = await sql<ItemSummary>`
     select i.ticket_id, count(*)::int as total, count(*) filter (where t.status = 'AWAITING_APPROVAL')::int as waiting,
       array_agg(distinct t.operation) as operations,
-      array(select distinct unnest(jt.joined_by || ${madeBy('jt')}) from sluice.ticket_items ji join sluice.tasks jt on jt.task_id = ji.task_id
+      array(select distinct unnest(jt.joined_by) from sluice.ticket_items ji join sluice.tasks jt on jt.task_id = ji.task_id
         where ji.ticket_id = i.ticket_id) as joined_by
     from sluice.ticket_items i join sluice.tasks t on t.task_id = i.task_id
     where i.ticket_id = any(${ticketIds}::uuid[]) group by i.ticket_id`.execute(tx)

@@ -46,20 +46,28 @@ export async function readHeldTasks(tx: Transaction, ticket: TicketRow): Promise
     .execute()
 }
 
-/** As a list of one, or of nobody: who asked for the task by another's name, with a token that they made for it. */
-export function madeBy(task: string) {
-  const t = sql.ref(task)
-  return sql`array(select e.payload->'requester'->>'made_by' from sluice.domain_events e
-    where e.task_id = ${t}.task_id and e.event_id = ${t}.request_event_id and e.payload->'requester' ? 'made_by')`
-}
-
-/** Who asked for anything that the ticket is about, by whatever name, or joined it: none of them decides. */
+/** Who asked for anything that the ticket is about, or joined it: none of them decides. */
 export async function readRequesters(tx: Transaction, ticket: TicketRow): Promise<string[]> {
   const { rows } = await sql<{ name: string }>`
-    select distinct unnest(t.joined_by || t.requested_by || ${madeBy('t')}) as name from sluice.tasks t
+    select distinct unnest(t.joined_by || t.requested_by) as name from sluice.tasks t
     where t.task_id = any(array_append(array(select i.task_id from sluice.ticket_items i
       where i.ticket_id = ${ticket.ticket_id}::uuid), ${ticket.task_id}::uuid))`.execute(tx)
   return [...new Set([ticket.requested_by, ...rows.map(({ name }) => name)])]
+}
+
+/** Who asked by somebody else's name, with a token that they had made for them, by ticket: none of them decides either. */
+export async function readMakers(
+  tx: Transaction,
+  tickets: readonly Pick<TicketRow, 'ticket_id'>[],
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  const ids = tickets.map(({ ticket_id }) => ticket_id)
+  const { rows } = await sql<{ ticket_id: string; names: string[] }>`
+    select h.ticket_id, array_agg(distinct e.payload->'requester'->>'made_by') as names
+    from (select ticket_id, task_id from sluice.ticket_items where ticket_id = any(${ids}::uuid[])
+      union all select ticket_id, task_id from sluice.tickets where ticket_id = any(${ids}::uuid[])) h
+    join sluice.domain_events e on e.task_id = h.task_id and e.type = 'task.requested'
+    where e.payload->'requester' ? 'made_by' group by 1`.execute(tx)
+  return new Map(rows.map(({ ticket_id, names }) => [ticket_id, names]))
 }
 
 export interface EventOfEach {

@@ -62,7 +62,7 @@ const toPayload = (operation: string, request: RequestPayload | undefined) => ({
 export function toTicket(dossier: TicketDossier, person: TicketDecision['person']): Ticket {
   const { ticket, requesters, decisions } = dossier
   const self = ticketLink(ticket.ticket_id)
-  const refusal = ticket.state === 'open' ? whyNot(ticket, requesters, person) : undefined
+  const refusal = ticket.state === 'open' ? whyNot(ticket, dossier, person) : undefined
   const decided = decisions.some(
     ({ principal, items, dropped_at }) => principal === person.name && items === null && dropped_at === null,
   )
