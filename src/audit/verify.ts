@@ -10,6 +10,7 @@ import {
   readNextRound,
   readSeals,
   readTail,
+  type Rounds,
 } from './verify.sql.ts'
 
 export interface VerifyOptions {
@@ -44,6 +45,8 @@ export interface Verified {
 
 /** Events that are looked at together. */
 const stretchEvents = 10_000
+/** Read at once: the hashes of the payloads are PostgreSQL’s work, and the greater part. */
+const stretchesAhead = 2
 
 /** Compares the log with its seals, from the beginning of the chains to their ends. Reads, and holds nobody up. */
 export async function verifyAudit(options: VerifyOptions): Promise<Verified> {
@@ -55,16 +58,26 @@ export async function verifyAudit(options: VerifyOptions): Promise<Verified> {
   const findings: Finding[] = []
   const stopAt = performance.now() + budgetMs
   let round = from?.round ?? 0n
-  let ahead = readStretch(options, round)
+  const ahead: Promise<Stretch>[] = []
+  let planned: bigint | undefined = round
+  // PostgreSQL reads the next stretches while this one is walked.
+  const readAhead = async (): Promise<void> => {
+    while (planned !== undefined && ahead.length < stretchesAhead) {
+      const after: bigint = planned
+      planned = await reading(options, (tx) => readNextRound(tx, { tenant, after, events: stretchEvents }))
+      if (planned !== undefined) ahead.push(readStretch(options, { after, upTo: planned }))
+    }
+  }
   for (;;) {
-    const stretch = await ahead
+    await readAhead()
+    const stretch = await ahead.shift()
     if (!stretch) break
     const late = performance.now() > stopAt
-    // PostgreSQL reads the next stretch while this one is walked.
-    if (!late) ahead = readStretch(options, stretch.upTo)
+    if (!late) await readAhead()
     findings.push(...walk.take(stretch))
     round = stretch.upTo
     if (late) {
+      await Promise.allSettled(ahead)
       const places = walk.places()
       const next = { round, places, notedDrops: walk.notedDrops }
       return { events: walk.checked, findings, next, places, tail: { events: 0, oldest: null } }
@@ -84,16 +97,13 @@ function reading<T>({ database, tenant }: VerifyOptions, work: (tx: Transaction)
   return database.transaction({ ...scope, readOnly: true }, work)
 }
 
-function readStretch(options: VerifyOptions, after: bigint): Promise<Stretch | undefined> {
-  const { tenant } = options
-  const stretch = reading(options, async (tx): Promise<Stretch | undefined> => {
+function readStretch(options: VerifyOptions, rounds: Rounds): Promise<Stretch> {
+  const reach = { ...rounds, tenant: options.tenant }
+  const stretch = reading(options, async (tx) => {
     await holdLog(tx)
-    const upTo = await readNextRound(tx, { tenant, after, events: stretchEvents })
-    if (upTo === undefined) return undefined
-    const reach = { tenant, after, upTo }
-    return { after, upTo, seals: await readSeals(tx, reach), events: await readChained(tx, reach) }
+    return { ...rounds, seals: await readSeals(tx, reach), events: await readChained(tx, reach) }
   })
-  // Awaited when the one before it is done: until then nobody listens.
+  // Awaited when those before it are done: until then nobody listens.
   stretch.catch(() => undefined)
   return stretch
 }

@@ -217,7 +217,7 @@ async function openAudit(url: string) {
   const { createDatabase } = await import('../database/database.ts')
   const { readAllHeads } = await import('../audit/audit-chain.ts')
   const { verifyAudit } = await import('../audit/verify.ts')
-  return { database: createDatabase({ url, poolMax: 1, poolMin: 0 }), readAllHeads, verifyAudit }
+  return { database: createDatabase({ url, poolMax: 3, poolMin: 0 }), readAllHeads, verifyAudit }
 }
 
 async function readHeadFile(file: string): Promise<AuditHead[]> {

@@ -1,11 +1,10 @@
 import { once } from 'node:events'
 import { get } from 'node:http'
 import { buffer } from 'node:stream/consumers'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { startTestApi, type TestApi } from '../../../test/helpers/api.ts'
 import { noop } from '../../../test/helpers/core.ts'
 import { type GovernedCore, startGovernedCore } from '../../../test/helpers/governed-core.ts'
-import { until } from '../../../test/helpers/until.ts'
 import { toAuditCsv } from '../../audit/audit-csv.ts'
 import { sealEvents } from '../../audit/seal.ts'
 import type { AuditEntry } from '../../contract/audit.ts'
@@ -180,7 +179,8 @@ describe('GET /audit/export', () => {
     // Nobody reads on: the server stands still in the middle.
     const broken = await open()
     await revokeToken(core.database, { tenant: 'big', actor: 'founder', tokenId: shown.token_id })
-    await until(() => api.logger.lines.some(({ message }) => message === 'an export of the audit broke off'))
+    const broke = () => api.logger.lines.some(({ message }) => message === 'an export of the audit broke off')
+    await vi.waitUntil(broke, { timeout: 30_000, interval: 20 })
     await expect(buffer(broken)).rejects.toThrow(/aborted/)
     expect(broken.complete).toBe(false)
   }, 60_000)
