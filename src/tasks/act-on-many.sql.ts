@@ -2,7 +2,6 @@ import { sql } from 'kysely'
 import type { BulkFilter } from '../contract/task-list.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 import type { Transaction } from '../database/database.ts'
-import { sourceField } from '../database/request-source.ts'
 import { filtered } from './find-tasks.sql.ts'
 import { retryableStatuses } from './retry-task.ts'
 
@@ -45,17 +44,6 @@ export async function countTasks(query: ReturnType<typeof filtered>): Promise<nu
     .select((eb) => eb.fn.countAll<string>().as('n'))
     .executeTakeFirstOrThrow()
   return Number(n)
-}
-
-/** Ends tasks that have not started. The database refuses all of them (SL001) when one of them has. */
-export async function appendCancelled(
-  tx: Transaction,
-  taskIds: readonly string[],
-  event: { readonly actor: string; readonly data: Record<string, unknown> },
-): Promise<void> {
-  const data = JSON.stringify({ ...event.data, ...sourceField() })
-  await sql`select sluice.append_event(id, 'task.cancelled', ${event.actor}, ${data}::jsonb)
-    from unnest(${taskIds}::uuid[]) as id`.execute(tx)
 }
 
 // Where it is as it was known when it was asked for; what nobody knows is nobody's.

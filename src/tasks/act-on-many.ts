@@ -6,17 +6,10 @@ import type { SignalSender } from '../database/signals.ts'
 import { RefusedError } from '../operations/define-operation.ts'
 import type { Queue } from '../queue/queue.ts'
 import { cancelledBy, cancelTask, MovedMeanwhileError } from './cancel-task.ts'
-import {
-  appendCancelled,
-  cancellableTasks,
-  countTasks,
-  type Reach,
-  reachableTasks,
-  retryableTasks,
-} from './act-on-many.sql.ts'
+import { cancellableTasks, countTasks, type Reach, reachableTasks, retryableTasks } from './act-on-many.sql.ts'
 import { openRequests, type RetryRequest, type RetryTaskOptions, toRetry } from './retry-task.ts'
 import type { TaskRow } from './task-view.ts'
-import { holdsAll } from './ticket-items.sql.ts'
+import { appendToEach, holdsAll } from './ticket-items.sql.ts'
 import { closeOrRenew } from './ticket-rest.ts'
 
 export interface ManyRequest extends Omit<RetryRequest, 'taskId'> {
@@ -110,7 +103,7 @@ async function cancelGroup(
       const taskIds = tasks.map(({ task_id }) => task_id)
       const ticket = ticketId === undefined ? undefined : await lockTicket(tx, ticketId)
       if (ticket && !(await holdsAll(tx, ticket, taskIds))) throw new MovedMeanwhileError()
-      await appendCancelled(tx, taskIds, { actor, data: { error: cancelledBy(actor) } })
+      await appendToEach(tx, { type: 'task.cancelled', actor, data: { error: cancelledBy(actor) }, tasks })
       if (ticket?.state === 'open') await closeOrRenew(tx, ticket, { state: 'cancelled', by: actor })
       // Also of those that an approval has released since the look.
       for (const kind of ['short', 'long'] as const) {

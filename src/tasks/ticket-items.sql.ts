@@ -85,9 +85,8 @@ export async function appendToEach(tx: Transaction, { type, actor, data, tasks }
     // An approved task with a start time is scheduled.
     more: type === 'task.approved' && start_at ? { start_at: start_at.toISOString() } : {},
   }))
-  await sql`select sluice.append_event(x.task_id, ${type}, ${actor}, ${JSON.stringify({ ...data, ...sourceField() })}::jsonb || x.more)
-    from (select * from jsonb_to_recordset(${JSON.stringify(events)}::jsonb) as e (task_id uuid, more jsonb)
-      order by task_id) x`.execute(tx)
+  await sql`select sluice.append_to_each(${type}, ${actor}, ${JSON.stringify({ ...data, ...sourceField() })}::jsonb,
+    ${JSON.stringify(events)}::jsonb)`.execute(tx)
 }
 
 /** What was asked for, by the task's UUID. */

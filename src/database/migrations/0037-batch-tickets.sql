@@ -61,6 +61,16 @@ begin
   return null;
 end $$;
 
+-- Appends an event to each of many tasks on behalf of a caller of the API, as append_event does to one: by one statement.
+create function sluice.append_to_each(event_type text, by_actor text, data jsonb, events jsonb) returns void
+language sql security definer set search_path = sluice, pg_catalog as $$
+  insert into domain_events (task_id, tenant_id, type, actor, payload)
+    select x.task_id, current_setting('sluice.tenant'), event_type, by_actor, data || x.more
+    from jsonb_to_recordset(events) as x (task_id uuid, more jsonb) order by x.task_id
+$$;
+revoke all on function sluice.append_to_each(text, text, jsonb, jsonb) from public;
+grant execute on function sluice.append_to_each(text, text, jsonb, jsonb) to sluice_api;
+
 -- Policy moves an item of a batch to another ticket of it.
 insert into sluice.legal_moves (type, from_status, to_status, role)
   values ('task.regated', 'AWAITING_APPROVAL', 'AWAITING_APPROVAL', 'sluice_api');
