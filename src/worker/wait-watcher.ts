@@ -7,6 +7,7 @@ import {
   createReadinessTracker,
   needsWholeObject,
   type Readiness,
+  type ReadinessRules,
   type ReadinessTracker,
 } from '../kubernetes/readiness.ts'
 import type { WatchHub } from '../kubernetes/watch-hub.ts'
@@ -16,7 +17,7 @@ import type { Queue } from '../queue/queue.ts'
 import { pinOf } from './finish-wait.ts'
 import { finishJobAttempts } from './settle.ts'
 import type { WaitReasons } from './wait-reasons.ts'
-import { listOpenWaits, type OpenWait } from './waits.sql.ts'
+import { findOpenWaits, listOpenWaits, type OpenWait } from './waits.sql.ts'
 
 export interface WaitWatcherOptions {
   readonly database: Database
@@ -47,6 +48,10 @@ const twinNamespace = '3f0a4f9e-5b0c-4d57-9f0e-0a6a1d3c7b52'
 /** The immediate twin of a finish job; every worker derives the same, and the engine keeps the first. */
 const twinJobId = (eventId: string): string => uuidv5(eventId, twinNamespace)
 
+const chunk = 500
+/** Milliseconds between two looks for new waits. */
+const pauseMs = 50
+
 interface Watched {
   readonly wait: OpenWait
   readonly tracker: ReadinessTracker
@@ -57,12 +62,14 @@ interface Watched {
 
 export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
   const watched = new Map<string, Watched>()
+  const intern = createInterner()
   const decided = new Set<string>()
   let newestSeen: Date | undefined
   let flushing: Promise<void> | undefined
   let scanning: Promise<void> | undefined
   let lookAgain = false
   let timer: NodeJS.Timeout | undefined
+  let pause: NodeJS.Timeout | undefined
   let stopped = false
 
   const flush = async (): Promise<void> => {
@@ -148,23 +155,25 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
   const scan = async (full: boolean): Promise<void> => {
     // Rows commit out of order: look back a little behind the newest one seen.
     const since = full || !newestSeen ? undefined : new Date(newestSeen.getTime() - 10_000)
-    const open = await options.database.transaction({ role: 'sluice_worker' }, (tx) => listOpenWaits(tx, since))
-    if (stopped) return
-    for (const wait of open) {
-      const entry = watched.get(wait.eventId)
-      if (!entry) tryToWatch(wait)
-      // Still open: the twin could not be inserted. Once more; the engine drops one that it has seen.
-      else if (full && entry.decided) bringForward([wait.eventId])
-      if (!newestSeen || wait.createdAt > newestSeen) newestSeen = wait.createdAt
+    const asWorker = { role: 'sluice_worker' } as const
+    const { eventIds, newest } = await options.database.transaction(asWorker, (tx) => listOpenWaits(tx, since))
+    const unknown = eventIds.filter((eventId) => !watched.has(eventId))
+    // Still open: the twin could not be inserted. Once more; the engine drops one that it has seen.
+    if (full) bringForward(eventIds.filter((eventId) => watched.get(eventId)?.decided))
+    for (let from = 0; from < unknown.length && !stopped; from += chunk) {
+      const some = unknown.slice(from, from + chunk)
+      const waits = await options.database.transaction(asWorker, (tx) => findOpenWaits(tx, some))
+      for (const wait of waits) if (!stopped) tryToWatch({ ...wait, rules: intern(wait.rules) })
     }
+    if (newest && (!newestSeen || newest > newestSeen)) newestSeen = newest
     if (!full) return
-    const ids = new Set(open.map((wait) => wait.eventId))
+    const ids = new Set(eventIds)
     for (const eventId of [...watched.keys()]) if (!ids.has(eventId)) drop(eventId)
   }
 
   const look = (full: boolean): void => {
     if (stopped) return
-    if (scanning) {
+    if (scanning || (pause && !full)) {
       lookAgain = true
       return
     }
@@ -172,9 +181,13 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
       .catch((error: unknown) => options.logger.warn('open waits could not be read; looking again soon', { error }))
       .finally(() => {
         scanning = undefined
-        if (!lookAgain) return
-        lookAgain = false
-        look(false)
+        // Tasks park by the hundred in a second: one look for many of them.
+        pause = setTimeout(() => {
+          pause = undefined
+          if (!lookAgain) return
+          lookAgain = false
+          look(false)
+        }, pauseMs)
       })
   }
 
@@ -192,6 +205,7 @@ export function createWaitWatcher(options: WaitWatcherOptions): WaitWatcher {
       stopped = true
       clearInterval(timer)
       await Promise.all([scanning, flushing])
+      clearTimeout(pause)
       for (const eventId of [...watched.keys()]) drop(eventId)
     },
   }
@@ -212,5 +226,19 @@ async function insertTwins(options: WaitWatcherOptions, eventIds: readonly strin
   } catch (error) {
     // The next full scan tries again; behind it stands the deadline's own job.
     options.logger.warn('finish jobs could not be brought forward', { count: eventIds.length, error })
+  }
+}
+
+/** Equal rules as one: thousands of waits of an operation have the same. */
+function createInterner(): (rules: ReadinessRules) => ReadinessRules {
+  const known = new Map<string, WeakRef<ReadinessRules>>()
+  return (rules) => {
+    const key = JSON.stringify(rules)
+    const same = known.get(key)?.deref()
+    if (same) return same
+    // Rules come from requests, too: what nobody uses any more is forgotten.
+    for (const [each, reference] of known) if (!reference.deref()) known.delete(each)
+    known.set(key, new WeakRef(rules))
+    return rules
   }
 }

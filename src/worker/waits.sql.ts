@@ -29,12 +29,23 @@ const columns = sql`w.task_id as "taskId", w.tenant_id as tenant, w.event_id as 
   w.resource_version as "resourceVersion", w.rules,
   w.created_at as "createdAt", w.traceparent`
 
-/** Every open wait, or those parked since a time. */
-export async function listOpenWaits(tx: Transaction, since: Date | undefined): Promise<OpenWait[]> {
+export interface OpenWaits {
+  readonly eventIds: readonly string[]
+  /** When the newest of them was parked. */
+  readonly newest: Date | null
+}
+
+/** Every open wait, or those parked since a time: there may be many thousands, so no more than what tells them apart. */
+export async function listOpenWaits(tx: Transaction, since: Date | undefined): Promise<OpenWaits> {
+  const { rows } = await sql<OpenWaits>`
+    select coalesce(array_agg(event_id), '{}') as "eventIds", max(created_at) as newest from sluice.waits
+    where ${since ?? null}::timestamptz is null or created_at >= ${since ?? null}`.execute(tx)
+  return rows[0] ?? { eventIds: [], newest: null }
+}
+
+export async function findOpenWaits(tx: Transaction, eventIds: readonly string[]): Promise<OpenWait[]> {
   const { rows } = await sql<OpenWait>`
-    select ${columns} from sluice.waits w where ${since ?? null}::timestamptz is null or w.created_at >= ${since ?? null}`.execute(
-    tx,
-  )
+    select ${columns} from sluice.waits w where w.event_id = any(${eventIds}::uuid[])`.execute(tx)
   return rows
 }
 
