@@ -39,17 +39,6 @@ export interface HeldJob {
 type Carried = Pick<Attempt, 'ageMs' | 'traceparent' | 'approval' | 'flags'>
 const nothingCarried: Carried = { ageMs: 0, traceparent: null, approval: null, flags: {} }
 
-// By the exact time of the event, which is one partition's; the decision is looked for only where there was a ticket.
-const carried = sql`(select jsonb_build_object(
-    'ageMs', extract(epoch from clock_timestamp() - t.created_at) * 1000,
-    'traceparent', e.payload->>'traceparent',
-    'flags', coalesce(e.payload->'flags', '{}'),
-    'approval', case when t.ticket_id is null then null else (select d.payload->>'traceparent'
-      from sluice.domain_events d where d.task_id = t.task_id and d.type = 'task.approved' order by d.seq desc limit 1) end)
-  from sluice.tasks t join sluice.domain_events e
-    on e.task_id = t.task_id and e.event_id = t.request_event_id and e.at = t.created_at
-  where t.task_id = s.task_id)`
-
 export interface Claim {
   readonly task_id: string
   readonly event_id: string
@@ -66,10 +55,10 @@ export async function startAttempts(
   worker: string,
 ): Promise<{ readonly started: readonly Attempt[]; readonly held: readonly HeldJob[] }> {
   const { rows } = await sql<Omit<Attempt, keyof Carried> & { heldMs: number | null; carried: Carried | null }>`
-    select s.task_id as "taskId", held_ms as "heldMs", tenant, s.operation, cluster, input, attempt, burned,
+    select task_id as "taskId", held_ms as "heldMs", tenant, operation, cluster, input, attempt, burned,
       max_attempts as "maxAttempts", retry_of as "retryOf", cancel_requested_by as "cancelRequestedBy",
-      remaining_ms as "remainingMs", elapsed_ms as "elapsedMs", ${carried} as carried
-    from sluice.start_attempts(${JSON.stringify(claims)}::jsonb, ${worker}) s`.execute(tx)
+      remaining_ms as "remainingMs", elapsed_ms as "elapsedMs", carried
+    from sluice.start_attempts(${JSON.stringify(claims)}::jsonb, ${worker})`.execute(tx)
   return {
     started: rows.flatMap(({ heldMs, carried: found, ...attempt }) =>
       heldMs === null ? [{ ...attempt, ...nothingCarried, ...found }] : [],

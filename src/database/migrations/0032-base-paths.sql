@@ -34,10 +34,12 @@ end $$;
 revoke all on function sluice.own_cluster_hold(sluice.tasks) from public;
 grant execute on function sluice.own_cluster_hold(sluice.tasks) to sluice_worker;
 
--- As in 0004, and asks the breaker of the tenant's own cluster, too.
-create or replace function sluice.start_attempts(claims jsonb, worker text)
+-- As in 0004, and asks the breaker of the tenant's own cluster, too. `carried` is what the request brought along: its age,
+-- its trace, its flags, and the trace of its approval.
+drop function sluice.start_attempts(jsonb, text);
+create function sluice.start_attempts(claims jsonb, worker text)
 returns table (task_id uuid, held_ms float8, tenant text, operation text, cluster text, input jsonb, attempt int, burned int,
-  max_attempts int, retry_of uuid, cancel_requested_by text, remaining_ms float8, elapsed_ms float8)
+  max_attempts int, retry_of uuid, cancel_requested_by text, remaining_ms float8, elapsed_ms float8, carried jsonb)
 language plpgsql set search_path = sluice, pg_catalog set enable_seqscan = off set jit = off as $$
 #variable_conflict use_column
 declare
@@ -45,6 +47,7 @@ declare
   t tasks;
   held holds;
   started jsonb;
+  request jsonb;
   -- Nothing is paused or limited nearly everywhere and always: one look for the whole batch.
   free boolean := not exists (select from pauses) and not exists (select from limits)
     and not exists (select from cluster_health h where h.open_until is not null);
@@ -91,7 +94,16 @@ begin
     retry_of := t.retry_of;
     remaining_ms := extract(epoch from (started->>'deadline_at')::timestamptz - clock_timestamp()) * 1000;
     elapsed_ms := extract(epoch from clock_timestamp() - coalesce(t.started_at, clock_timestamp())) * 1000;
-    select e.payload->'input' into input from domain_events e where e.task_id = t.task_id and e.event_id = t.request_event_id;
+    -- By its time, too: that is one partition to look into, not all of them.
+    select e.payload into request from domain_events e
+      where e.task_id = t.task_id and e.event_id = t.request_event_id and e.at = t.created_at;
+    input := request->'input';
+    carried := jsonb_build_object('ageMs', extract(epoch from clock_timestamp() - t.created_at) * 1000,
+      'traceparent', request->'traceparent', 'flags', coalesce(request->'flags', '{}'),
+      'approval', case when t.ticket_id is not null then (select d.payload->>'traceparent' from domain_events d
+        where d.task_id = t.task_id and d.type = 'task.approved' order by d.seq desc limit 1) end);
     return next;
   end loop;
 end $$;
+revoke all on function sluice.start_attempts(jsonb, text) from public;
+grant execute on function sluice.start_attempts(jsonb, text) to sluice_worker;
