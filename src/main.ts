@@ -18,6 +18,9 @@ import { createDiagnoser } from './kubernetes/diagnose.ts'
 import { createWatchHub } from './kubernetes/watch-hub.ts'
 import { createEventPublisher, type EventPublisher } from './live/publish-events.ts'
 import { createFeed } from './live/feed.ts'
+import type { Instruments } from './metrics/instruments.ts'
+import type { MetricSources } from './metrics/observe.ts'
+import { createProcessMetrics, type MetricsOptions } from './metrics/process-metrics.ts'
 import { createMailer, type MailerOptions } from './notifications/mailer.ts'
 import { createSecretBox } from './platform/secret-box.ts'
 import type { Operation } from './operations/define-operation.ts'
@@ -36,7 +39,7 @@ import { createResultStore } from './tasks/result-store.ts'
 import { createPlaces } from './tasks/places.ts'
 import { createTicketUpkeep } from './tasks/reevaluate-tickets.ts'
 import { createPresence } from './worker/heartbeat.ts'
-import { createWorker } from './worker/worker.ts'
+import { createWorker, type Worker } from './worker/worker.ts'
 
 export interface StartOptions {
   /** api: HTTP and the feed · worker: jobs and watches · all: both. @default 'all' */
@@ -86,6 +89,8 @@ export interface StartOptions {
   readonly trustProxy?: readonly string[]
   /** What stands behind the platform services. The database is this process's own pool, shared with everything else. */
   readonly platform?: PlatformSettings
+  /** Who reads metrics. @default nobody */
+  readonly metrics?: MetricsOptions
   /** Publishes every event of the log for other programs, over `platform.pubsub`. @default not at all */
   readonly publishEvents?: {
     /** @default 'sluice.events' */
@@ -100,6 +105,8 @@ export interface StartOptions {
 export interface RunningSluice {
   /** Where the API answers; empty in a process that is a worker only. */
   readonly url: string
+  /** Where Prometheus reads metrics; empty where it does not. */
+  readonly metricsUrl: string
   /** Ends in order: takes no more requests and jobs, drains the worker (30 s at most), closes the pool. */
   stop(): Promise<void>
 }
@@ -112,7 +119,9 @@ const consoleDir = fileURLToPath(new URL('../dist/web', import.meta.url))
  */
 export async function startSluice(options: StartOptions): Promise<RunningSluice> {
   const role = options.role ?? 'all'
-  const parts = assemble(options)
+  const base = openPlatform(options)
+  const metrics = await createProcessMetrics(options.metrics ?? {}, base.logger)
+  const parts = assemble(options, base, metrics.instruments)
   const { platform, logger, database, queue, signals, listener, feed, clusters, hub } = parts
   const diagnose = createDiagnoser()
   const cluster = (tenant: string, name: string) => clusters.get(clusters.keyFor(tenant, name))
@@ -184,6 +193,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     await listener.stop()
     await identity.stop()
     await queue.stop()
+    await metrics.stop()
     await platform.stop()
     await database.stop()
   }
@@ -205,12 +215,26 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     await worker?.start()
     await publisher?.start()
     await presence?.start()
+    const metricsUrl = await metrics.start(metricSources(parts, { worker, publisher }))
     phase = 'ready'
     let stopped: Promise<void> | undefined
-    return { url, stop: () => (stopped ??= stop()) }
+    return { url, metricsUrl, stop: () => (stopped ??= stop()) }
   } catch (error) {
     await stop().catch((second: unknown) => logger.warn('stopping after a failed start failed too', { error: second }))
     throw error
+  }
+}
+
+function metricSources(
+  { queue, hub, database: { pool } }: ReturnType<typeof assemble>,
+  { worker, publisher }: { readonly worker: Worker | undefined; readonly publisher: EventPublisher | undefined },
+): MetricSources {
+  return {
+    queue: queue.gauges,
+    watch: hub.stats,
+    pool: () => ({ used: pool.totalCount - pool.idleCount, idle: pool.idleCount, pending: pool.waitingCount }),
+    worker: worker && (() => ({ running: worker.running, waits: worker.waits.size })),
+    unpublished: publisher && (() => publisher.behind),
   }
 }
 
@@ -241,7 +265,7 @@ function createIdentity(
   return createDevelopmentIdentity({ ...base, tokens, ...(oneTimeCode !== undefined && { oneTimeCode }) })
 }
 
-function assemble(options: StartOptions) {
+function openPlatform(options: StartOptions) {
   const database = createDatabase({
     url: options.databaseUrl,
     poolMax: options.poolMax ?? 50,
@@ -252,8 +276,16 @@ function assemble(options: StartOptions) {
     ...(options.logger && { logger: { adapter: 'own' as const, service: options.logger } }),
     db: { adapter: 'postgres', pool: database.pool },
   })
-  const { tracer, featureFlags, cache, objectStorage } = platform
   const logger = allowLogFields(platform.logger)
+  return { database, platform, logger }
+}
+
+function assemble(
+  options: StartOptions,
+  { database, platform, logger }: ReturnType<typeof openPlatform>,
+  instruments: Instruments,
+) {
+  const { tracer, featureFlags, cache, objectStorage } = platform
   const queue = createPgBossQueue({
     database,
     supervise: options.role !== 'api',
@@ -289,6 +321,7 @@ function assemble(options: StartOptions) {
     platform,
     logger,
     tracer,
+    instruments,
     featureFlags,
     cache,
     objectStorage,
@@ -311,10 +344,20 @@ function assemble(options: StartOptions) {
       refuse: options.localClusters === true ? 'link-local' : 'local',
     }),
     hub: createWatchHub({ cluster: clusters.get, logger }),
-    feed: createFeed({ pool: database.pool, listener, logger }),
+    feed: createFeed({ pool: database.pool, listener, logger, instruments }),
     gate,
     places,
-    acceptor: createTaskAcceptor({ database, queue, signals, gate, places, tracer, featureFlags, secrets }),
+    acceptor: createTaskAcceptor({
+      database,
+      queue,
+      signals,
+      gate,
+      places,
+      tracer,
+      instruments,
+      featureFlags,
+      secrets,
+    }),
     results: options.platform?.objectStorage && createResultStore({ database, storage: objectStorage, logger }),
     operations: createOperationRegistry([
       ...builtInOperations,

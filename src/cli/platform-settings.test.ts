@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { parsePlatformChoices, toPlatformSettings } from './platform-settings.ts'
+import { parsePlatformChoices, toMetricsOptions, toPlatformSettings } from './platform-settings.ts'
 import { UsageError } from './usage-error.ts'
 
 const endpoint = 'http://collector:4318'
@@ -88,5 +88,27 @@ describe('events for other programs', () => {
       expect(() => pubsub(wrong)).toThrow(UsageError)
       expect(() => pubsub(wrong)).not.toThrow(/hidden/)
     }
+  })
+})
+
+describe('metrics', () => {
+  test('are read on this machine only, at the port that is named', () => {
+    const metrics = (flags: object, env = {}) => toMetricsOptions(parsePlatformChoices(flags, env))
+    expect(metrics({})).toEqual({})
+    expect(metrics({ metricsHost: '::' })).toEqual({})
+    expect(metrics({ metricsPort: '9464' })).toEqual({ listen: { host: '127.0.0.1', port: 9464 } })
+    expect(metrics({ metricsPort: '1' }, { SLUICE_METRICS_PORT: '2', SLUICE_METRICS_HOST: '::' })).toEqual({
+      listen: { host: '::', port: 1 },
+    })
+    for (const metricsPort of ['x', '-1', '65536', '1e3']) expect(() => metrics({ metricsPort })).toThrow(UsageError)
+    expect(() => metrics({ metricsPort: '1', metricsHost: 'a b' })).toThrow(UsageError)
+  })
+
+  test('go where traces go', () => {
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: `${endpoint}/`, OTEL_SERVICE_NAME: 'sluice-api' }
+    expect(toMetricsOptions(parsePlatformChoices({}, env)).otlp).toMatchObject({
+      endpoint: `${endpoint}/v1/metrics`,
+      serviceName: 'sluice-api',
+    })
   })
 })

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
+import type { MetricsOptions } from '../metrics/process-metrics.ts'
 import type { ObjectStorageSettings, PlatformSettings, PubSubSettings } from '../platform/create-platform.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -21,6 +22,8 @@ export interface PlatformChoices {
   /** Where large results go. */
   readonly objects?: Extract<ObjectStorageSettings, { adapter: 'filesystem' | 's3' }>
   /** Over what the log is published. */
+  /** Where metrics are read. */
+  readonly metrics?: { readonly host: string; readonly port: number }
   readonly events?: Extract<PubSubSettings, { adapter: 'pg-boss' | 'nats' | 'redis' }>
 }
 
@@ -29,6 +32,8 @@ export interface PlatformFlags {
   readonly flags?: string
   readonly objects?: string
   readonly events?: string
+  readonly metricsPort?: string
+  readonly metricsHost?: string
 }
 
 /** @throws UsageError at the first mistake */
@@ -44,6 +49,15 @@ export function parsePlatformChoices(flags: PlatformFlags, env: NodeJS.ProcessEn
     ...(flagsFile && { flagsFile: resolve(flagsFile) }),
     ...(objects && { objects }),
     ...(events && { events }),
+    ...parseMetrics(flags, env),
+  }
+}
+
+/** Metrics go where traces go, and to who reads them here. */
+export function toMetricsOptions({ otlp, metrics }: PlatformChoices): MetricsOptions {
+  return {
+    ...(metrics && { listen: metrics }),
+    ...(otlp && { otlp: { ...otlp, endpoint: `${otlp.endpoint.replace(/\/+$/, '')}/v1/metrics` } }),
   }
 }
 
@@ -77,6 +91,18 @@ function parseObjects(value: string | undefined): PlatformChoices['objects'] {
     ...(endpoint && { endpoint }),
     ...(region && { region }),
   }
+}
+
+function parseMetrics(flags: PlatformFlags, env: NodeJS.ProcessEnv): Pick<PlatformChoices, 'metrics'> {
+  const text = flags.metricsPort ?? env['SLUICE_METRICS_PORT']
+  const host = flags.metricsHost ?? (env['SLUICE_METRICS_HOST'] || '127.0.0.1')
+  if (text === undefined || text === '') return {}
+  const port = Number(text)
+  if (!/^\d+$/.test(text) || port > 65_535)
+    throw new UsageError(`--metrics-port (SLUICE_METRICS_PORT) must be a port between 0 and 65535, not "${text}".`)
+  if (!/^[\w.:-]+$/.test(host))
+    throw new UsageError(`--metrics-host (SLUICE_METRICS_HOST) must be an address or a host name, not "${host}".`)
+  return { metrics: { host, port } }
 }
 
 function parseEvents(value: string | undefined): PlatformChoices['events'] {

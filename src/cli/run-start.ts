@@ -5,11 +5,12 @@ import { describeFailure, describeStack } from './describe-failure.ts'
 import { keepDevelopmentTokens } from './development-tokens.ts'
 import type { DevelopmentTokens } from './development-tokens.ts'
 import type { EmbeddedPostgres, EmbeddedPostgresOptions } from './embedded-postgres/start-embedded-postgres.ts'
+import type { MetricsOptions } from '../metrics/process-metrics.ts'
 import type { PlatformSettings } from '../platform/create-platform.ts'
 import { checkCanListen, describeListenError } from './listen-check.ts'
 import { openSimulatedCluster } from './open-simulated-cluster.ts'
 import type { StartSimulatedCluster } from './open-simulated-cluster.ts'
-import { toPlatformSettings } from './platform-settings.ts'
+import { toMetricsOptions, toPlatformSettings } from './platform-settings.ts'
 import { describeReady } from './ready-lines.ts'
 import type { OidcOptions } from './oidc-options.ts'
 import { findSecretKeys } from './secret-key.ts'
@@ -40,6 +41,7 @@ export interface SluiceOptions extends OidcOptions {
   readonly dataDir: string
   readonly platform: PlatformSettings
   readonly publishEvents?: object
+  readonly metrics: MetricsOptions
 }
 
 /** What a start is made of; tests bring their own. */
@@ -136,6 +138,7 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       ...(options.mail !== undefined && { mail: options.mail }),
       databaseUrl,
       ...(options.events && { publishEvents: {} }),
+      metrics: toMetricsOptions(options),
       platform: { ...parts.platform, ...ownObjects(options), ...toPlatformSettings(options) },
       ...(kubeconfigPath !== undefined && { kubeconfig: kubeconfigPath }),
       inCluster: options.inCluster,

@@ -16,6 +16,7 @@ Variables:
   SLUICE_DATA_DIR  as --data
   SLUICE_POLICY    as --policy
   SLUICE_EVENTS    as --events
+  SLUICE_METRICS_PORT, SLUICE_METRICS_HOST  as --metrics-port and --metrics-host
   SLUICE_FLAGS     as --flags
   SLUICE_OBJECTS   as --objects; s3://bucket/prefix?endpoint=https://…&region=… for other servers than Amazon's
   SLUICE_PLATFORM_TENANT  tenant whose operators may limit and pause every tenant (default: platform; embedded: default)
@@ -65,6 +66,8 @@ export function addStartCommand(program: Command, end: (exitCode: number) => voi
     .option('--oidc-audience <audience>', 'what its JWTs must be made for to be let in by the API')
     .option('--public-url <url>', 'where browsers find Sluice, https://…: the provider sends them back there')
     .option('--demo', 'bring an identity provider with demo users along (this machine only)')
+    .option('--metrics-port <port>', 'serve GET /metrics for Prometheus on a port of its own (default: not at all)')
+    .option('--metrics-host <host>', 'address for that (default: 127.0.0.1)')
     .option('--slots <slots>', 'tasks that this worker runs at a time, 1 to 10 (default: 10)')
     .addHelpText('after', afterHelp)
     .action(async (flags: StartFlags) => end(await start(flags)))

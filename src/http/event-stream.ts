@@ -3,6 +3,7 @@ import { isTerminal } from '../contract/task-status.ts'
 import type { LoggedEvent } from '../live/feed.sql.ts'
 import type { TaskRow } from '../tasks/task-view.ts'
 import type { Services } from './services.ts'
+import { noteStream } from './trace-requests.ts'
 import { watchAccess } from './watch-access.ts'
 import { toWireEvent } from '../live/wire-event.ts'
 
@@ -29,6 +30,7 @@ export function streamEvents(services: Services, { request, reply, tenant, task 
   const after = readLastEventId(request)
   if (isTerminal(task.status) && after >= BigInt(task.last_seq)) return reply.status(204).send()
 
+  noteStream(request)
   reply.hijack()
   const { raw } = reply
   raw.writeHead(200, {

@@ -9,6 +9,7 @@ import type { Feed } from '../live/feed.ts'
 import type { SecretBox } from '../platform/secret-box.ts'
 import type { OperationRegistry } from '../operations/registry.ts'
 import type { Cache } from '../platform/cache.ts'
+import type { Instruments } from '../metrics/instruments.ts'
 import type { FeatureFlags } from '../platform/feature-flags.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Tracer } from '../platform/tracer.ts'
@@ -42,6 +43,8 @@ export interface Services {
   readonly hub: WatchHub
   readonly logger: Logger
   readonly tracer: Tracer
+  /** @default nobody counts */
+  readonly instruments?: Instruments
   /** Stored results. Undefined: no object storage is configured. */
   readonly results?: ResultStore | undefined
   /** Without them each flag is its default: operations behind one are off. */

@@ -13,6 +13,8 @@ interface RequestTrace {
   readonly enter: (next: () => void) => void
   readonly began: number
   taskId?: string
+  /** What goes on for as long as somebody looks says nothing about how fast we are. */
+  streams?: boolean
 }
 
 const traces = new WeakMap<FastifyRequest, RequestTrace>()
@@ -31,6 +33,12 @@ export function noteTask(request: FastifyRequest, taskId: string): void {
   trace.span.setAttributes({ 'sluice.task.id': taskId })
 }
 
+/** Says that the answer goes on for as long as somebody looks. */
+export function noteStream(request: FastifyRequest): void {
+  const trace = traces.get(request)
+  if (trace) trace.streams = true
+}
+
 /** Marks the request's span as failed. */
 export function noteError(request: FastifyRequest, error: unknown): void {
   traces.get(request)?.span.recordError(error)
@@ -40,14 +48,22 @@ export function noteError(request: FastifyRequest, error: unknown): void {
  * Gives every request a span, which continues the caller's W3C trace where there is one, and tells the caller the trace
  * in `traceparent` and, for the browser's own tools, in `server-timing`.
  */
-export function traceRequests(app: App, { tracer, logger }: Pick<Services, 'tracer' | 'logger'>): void {
+export function traceRequests(
+  app: App,
+  { tracer, logger, instruments }: Pick<Services, 'tracer' | 'logger' | 'instruments'>,
+): void {
   app.addHook('onRequest', (request, reply, done) => {
     const { method } = request
     const route = request.routeOptions.url ?? 'no route'
     const { traceparent: parent } = request.headers
     const taskId = namedTask(request)
     const serve = (span: Span): Promise<void> => {
-      const trace = { span, enter: AsyncLocalStorage.snapshot(), began: performance.now(), ...(taskId && { taskId }) }
+      const trace: RequestTrace = {
+        span,
+        enter: AsyncLocalStorage.snapshot(),
+        began: performance.now(),
+        ...(taskId && { taskId }),
+      }
       traces.set(request, trace)
       void reply
         .header('traceparent', span.traceparent)
@@ -57,6 +73,7 @@ export function traceRequests(app: App, { tracer, logger }: Pick<Services, 'trac
         const { statusCode: status } = reply.raw
         span.setAttributes({ 'http.response.status_code': status })
         const durationMs = Math.round(performance.now() - trace.began)
+        if (!request.ws && !trace.streams) instruments?.answered({ method, route, status, seconds: durationMs / 1000 })
         const about = trace.taskId === undefined ? {} : { taskId: trace.taskId }
         logger.debug('request answered', { method, route, status, durationMs, ...about })
       })

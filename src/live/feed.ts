@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 import { readLowWater } from '../database/low-water.sql.ts'
 import type { SignalListener } from '../database/signals.ts'
+import type { Instruments } from '../metrics/instruments.ts'
 import type { Logger } from '../platform/logger.ts'
 import { type LoggedEvent, readEvents } from './feed.sql.ts'
 
@@ -8,6 +9,8 @@ export interface FeedOptions {
   readonly pool: Pool
   readonly listener: SignalListener
   readonly logger: Logger
+  /** @default nobody counts */
+  readonly instruments?: Instruments
   /** Milliseconds between looks that no signal asked for. @default 1_000 */
   readonly pollMs?: number
   /** Events per read. @default 500 */
@@ -59,6 +62,8 @@ export function createFeed(options: FeedOptions): Feed {
       // From here to the new cursor nothing awaits: a subscription that joins sees either none or all of these.
       for (const event of events) for (const subscription of live) deliver(subscription, event)
       cursor = events.length < pageSize ? upTo : (events.at(-1)?.seq ?? upTo)
+      // The oldest says how late the page is.
+      if (events[0]) options.instruments?.fed({ seconds: (Date.now() - events[0].at.getTime()) / 1000 })
     }
   }
 

@@ -1,5 +1,6 @@
 import { toWireId } from '../contract/ids.ts'
 import type { Database } from '../database/database.ts'
+import type { Instruments } from '../metrics/instruments.ts'
 import { withLogFields } from '../platform/log-context.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Span, Tracer } from '../platform/tracer.ts'
@@ -28,6 +29,8 @@ export interface DeliverOptions extends Pick<WebhookRequest, 'resolve' | 'mayRea
   readonly queue: Queue
   readonly logger: Logger
   readonly tracer: Tracer
+  /** @default nobody counts */
+  readonly instruments?: Instruments
   readonly secrets: SecretBox | undefined
   readonly mailer?: Mailer | undefined
   /** Milliseconds before each further try. @default 5 s to 10 h, over a day in all */
@@ -126,6 +129,7 @@ async function sendAndSettle(
     : await send(options, job, { delivery, webhook })
   const { outcome } = made
   span.setAttributes({ 'sluice.outcome': outcome })
+  options.instruments?.delivered({ style: webhook.style, outcome })
   if (made.made.error !== null) span.recordError(made.made.error)
   options.logger.debug('delivery tried', { deliveryId: toWireId('delivery', job.id), outcome, error: made.made.error })
   await settle(options, job, { delivery, webhook, made })

@@ -13,7 +13,7 @@ import {
   type WorkOptions,
 } from './queue.ts'
 import { engineSchema } from './engine-schema.ts'
-import { listGivenUp, readDepths } from './engine-status.sql.ts'
+import { listGivenUp, readDepths, readGauges } from './engine-status.sql.ts'
 
 export interface PgBossQueueOptions {
   readonly database: Database
@@ -98,6 +98,7 @@ export function createPgBossQueue(options: PgBossQueueOptions): Queue {
     work: (queue, workOptions, handler) => startWorkers(boss, { queue, ...workOptions }, handler),
     givenUp: (queue, ids) => listGivenUp(pool, queue, ids),
     depths: () => readDepths(pool),
+    gauges: () => readGauges(pool),
   }
 }
 

@@ -62,6 +62,12 @@ export interface QueueDepth {
   readonly active: number
 }
 
+export interface QueueGauge extends QueueDepth {
+  readonly failed: number
+  /** Seconds for which the oldest due job has waited; 0 when none is due. Not as of the last count, but now. */
+  readonly oldestS: number
+}
+
 /**
  * The port to the queue engine. Everything that changes jobs takes the caller's transaction, so that
  * what belongs together commits together.
@@ -103,6 +109,8 @@ export interface Queue {
   givenUp(queue: QueueName, ids: readonly string[]): Promise<string[]>
   /** How many jobs wait and run, per queue. */
   depths(): Promise<QueueDepth[]>
+  /** The same as the engine last counted them, some seconds ago: cheap however long the queues are. */
+  gauges(): Promise<QueueGauge[]>
 }
 
 /** The engine no longer counts these jobs as ours: somebody else settled them or runs them now. Roll back. */

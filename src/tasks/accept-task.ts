@@ -9,6 +9,7 @@ import { type Database, isTenantId, type Transaction } from '../database/databas
 import { sourceField } from '../database/request-source.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Standing } from '../identity/standing.ts'
+import { type Instruments, noInstruments } from '../metrics/instruments.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { FeatureFlags } from '../platform/feature-flags.ts'
 import type { SecretBox } from '../platform/secret-box.ts'
@@ -69,6 +70,8 @@ export interface TaskAcceptorOptions {
   readonly featureFlags?: FeatureFlags
   /** Seals secrets of inputs. Without it an input with a secret is refused. */
   readonly secrets?: SecretBox | undefined
+  /** @default nobody counts */
+  readonly instruments?: Instruments
   /** Without it tasks carry no trace: for tests and measurements. */
   readonly tracer?: Tracer
   /** Requests in one transaction, at most. @default 100 */
@@ -120,10 +123,15 @@ export function createTaskAcceptor(options: TaskAcceptorOptions): TaskAcceptor {
       waiting.push({ request, row: toAcceptRow(request, options.places), resolve, reject })
       dispatch()
     })
-  const accept = async (request: AcceptRequest): Promise<AcceptedTask> =>
-    enqueue({ ...request, flags: await pinFlags(options.featureFlags, request) })
+  const { tracer, instruments = noInstruments } = options
+  const accept = async (request: AcceptRequest): Promise<AcceptedTask> => {
+    const began = performance.now()
+    const accepted = await enqueue({ ...request, flags: await pinFlags(options.featureFlags, request) })
+    const seconds = (performance.now() - began) / 1000
+    instruments.accepted({ operation: request.operation.type, outcome: accepted.outcome, seconds })
+    return accepted
+  }
 
-  const { tracer } = options
   if (!tracer) return { accept }
   return {
     accept: (request) =>

@@ -4,6 +4,7 @@ import { type Batch, type BatchStatus } from '../contract/batch.ts'
 import { isTerminal, taskStatuses, type TaskStatus } from '../contract/task-status.ts'
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
+import type { Instruments } from '../metrics/instruments.ts'
 import type { Operation } from '../operations/define-operation.ts'
 import type { FeatureFlags } from '../platform/feature-flags.ts'
 import type { SecretBox } from '../platform/secret-box.ts'
@@ -28,6 +29,7 @@ export interface AcceptBatchOptions {
   /** The policy at the door. Without it nothing needs an approval. */
   readonly gate?: Gate | undefined
   readonly featureFlags?: FeatureFlags
+  readonly instruments?: Instruments
   readonly tracer?: Tracer
   readonly secrets?: SecretBox | undefined
   /** As of `TaskAcceptorOptions`. */
@@ -73,6 +75,7 @@ async function acceptItems(
   request: BatchRequest,
   traceparent?: string,
 ): Promise<BatchRow> {
+  const began = performance.now()
   const batchId = uuidv7()
   const common = { batchId, ...(traceparent !== undefined && { traceparent }) }
   const items = await pinItems(options.featureFlags, request.items)
@@ -108,6 +111,9 @@ async function acceptItems(
         },
       )
       options.signals.send('events', ...kinds)
+      const seconds = (performance.now() - began) / 1000
+      for (const { operation } of items)
+        options.instruments?.accepted({ operation: operation.type, outcome: 'accepted', seconds })
       return batch
     } catch (error) {
       if (!isRace(error) || tries >= 3) throw error

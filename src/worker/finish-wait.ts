@@ -2,6 +2,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { toWireId } from '../contract/ids.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
+import type { Instruments } from '../metrics/instruments.ts'
 import type { Cluster, KubernetesObject, ObjectRef } from '../kubernetes/cluster.ts'
 import { ClusterRemovedError } from '../kubernetes/cluster-errors.ts'
 import { conditionsOf } from '../kubernetes/readiness-presets.ts'
@@ -30,6 +31,8 @@ export interface FinishWaitOptions {
   readonly operations: OperationRegistry
   readonly logger: Logger
   readonly tracer: Tracer
+  /** @default nobody counts */
+  readonly instruments?: Instruments
   /** Where results go that are too large for a row. */
   readonly results?: ResultStore | undefined
   readonly workerId: string
@@ -246,6 +249,7 @@ async function record(options: FinishWaitOptions, finished: readonly Finished[])
     await options.database.transaction({ role: 'sluice_worker' }, (tx) => recordAll(options, tx, finished))
     options.signals.send('events')
     if (finished.some(({ end }) => end.type === 'task.waiting')) options.signals.send('waits')
+    for (const one of finished) count(options, one)
     return []
   } catch (error) {
     for (const span of spans) span.recordError(error)
@@ -266,6 +270,13 @@ async function record(options: FinishWaitOptions, finished: readonly Finished[])
   } finally {
     for (const span of spans) span.end()
   }
+}
+
+function count({ instruments }: FinishWaitOptions, { wait, end }: Finished): void {
+  const outcome = end.type.replace('task.', '')
+  instruments?.waited({ operation: wait.operation, outcome, seconds: wait.ageMs / 1000 })
+  if (end.type === 'task.waiting') return
+  instruments?.finished({ operation: wait.operation, outcome, seconds: wait.taskAgeMs / 1000 })
 }
 
 async function recordAll(options: FinishWaitOptions, tx: Transaction, finished: readonly Finished[]): Promise<void> {

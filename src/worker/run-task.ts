@@ -1,5 +1,6 @@
 import { toWireId } from '../contract/ids.ts'
 import type { Database, Transaction } from '../database/database.ts'
+import type { Instruments } from '../metrics/instruments.ts'
 import type { Cluster } from '../kubernetes/cluster.ts'
 import { tenantHub } from '../kubernetes/tenant-hub.ts'
 import type { WatchHub } from '../kubernetes/watch-hub.ts'
@@ -29,6 +30,8 @@ export interface RunTaskOptions {
   readonly running: RunningAttempts
   readonly logger: Logger
   readonly tracer: Tracer
+  /** @default nobody counts */
+  readonly instruments?: Instruments
   /** Where results go that are too large for a row. */
   readonly results?: ResultStore | undefined
   readonly workerId: string
@@ -149,12 +152,19 @@ async function runTraced(options: RunTaskOptions, { queue, job, attempt }: Run, 
     traceparent: span.traceparent,
   }
   const log = { taskId: toWireId('task', taskId), operation: attempt.operation, attempt: attempt.attempt }
+  const began = performance.now()
   const outcome = await keepLarge(options, settled, await decide(options, { job, attempt, settled }))
   noteOutcome(span, outcome)
+  const seconds = (performance.now() - began) / 1000
+  const { operation } = attempt
+  options.instruments?.attempted({ operation, outcome: outcome?.kind ?? 'lost', seconds })
   options.logger.debug('attempt ended', { ...log, outcome: outcome?.kind ?? 'lost' })
   try {
     if (outcome) await options.tracer.withSpan('settle', () => settlePersistently(options, settled, outcome))
     else options.onLost(settled)
+    if (outcome && isLast[outcome.kind]) {
+      options.instruments?.finished({ operation, outcome: outcome.kind, seconds: attempt.ageMs / 1000 + seconds })
+    }
     return true
   } catch (error) {
     if (isStale(error)) {
@@ -174,6 +184,16 @@ async function keepLarge(
   if (!results || outcome?.kind !== 'completed') return outcome
   return { ...outcome, result: await results.keep(of, outcome.result) }
 }
+
+/** Whether such an outcome ends the task. */
+const isLast = {
+  completed: true,
+  failed: true,
+  timed_out: true,
+  cancelled: true,
+  waiting: false,
+  retrying: false,
+} as const satisfies Record<Outcome['kind'], boolean>
 
 function noteOutcome(span: Span, outcome: Outcome | undefined): void {
   span.setAttributes({ 'sluice.outcome': outcome?.kind ?? 'lost' })

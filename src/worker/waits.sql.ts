@@ -60,6 +60,8 @@ export interface FinishingWait extends OpenWait {
   readonly remainingMs: number
   /** Milliseconds since it was parked, by the database's clock. */
   readonly ageMs: number
+  /** Milliseconds since the task was accepted. */
+  readonly taskAgeMs: number
 }
 
 /** The waits that these finish jobs are about. One that is missing was finished, or parked again, by another job. */
@@ -67,7 +69,8 @@ export async function findWaits(tx: Transaction, eventIds: readonly string[]): P
   const { rows } = await sql<FinishingWait>`
     select ${columns}, t.operation, e.payload->'input' as input, t.cancel_requested_by as "cancelRequestedBy", t.waiting_for->>'reason' as "lastReason",
       (extract(epoch from w.deadline_at - clock_timestamp()) * 1000)::float8 as "remainingMs",
-      (extract(epoch from clock_timestamp() - w.created_at) * 1000)::float8 as "ageMs"
+      (extract(epoch from clock_timestamp() - w.created_at) * 1000)::float8 as "ageMs",
+      (extract(epoch from clock_timestamp() - t.created_at) * 1000)::float8 as "taskAgeMs"
     from sluice.waits w
     join sluice.tasks t on t.task_id = w.task_id
     join sluice.domain_events e on e.task_id = t.task_id and e.event_id = t.request_event_id

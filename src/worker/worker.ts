@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { sealEvents } from '../audit/seal.ts'
 import type { Database } from '../database/database.ts'
 import type { SignalListener, SignalSender } from '../database/signals.ts'
+import type { Instruments } from '../metrics/instruments.ts'
 import type { Cluster, KubernetesObject } from '../kubernetes/cluster.ts'
 import type { WatchHub } from '../kubernetes/watch-hub.ts'
 import { deliver, dispatchNotifications, endAbandonedDeliveries } from '../notifications/deliver.ts'
@@ -47,6 +48,8 @@ export interface WorkerOptions {
   readonly featureFlags?: FeatureFlags
   /** Where results go that are too large for a row. Without it rows hold them all. */
   readonly results?: ResultStore | undefined
+  /** @default nobody counts */
+  readonly instruments?: Instruments
   /** @default ids that travel, and no span is sent */
   readonly tracer?: Tracer
   readonly workerId: string
@@ -89,6 +92,8 @@ export interface Worker {
   /** Takes no more jobs, lets those in hand end for up to `drainMs`, hands the rest back. @default 20_000 */
   stop(drainMs?: number): Promise<void>
   readonly waits: Pick<WaitWatcher, 'size'>
+  /** Attempts under way. */
+  readonly running: number
 }
 
 const finishBatch = 50
@@ -194,6 +199,9 @@ export function createWorker(given: WorkerOptions): Worker {
 
   return {
     waits: watcher,
+    get running() {
+      return running.count
+    },
     start: async () => {
       await heartbeat.beat(0)
       const short = await queue.work('sluice-short', { workers: 1, batchSize: slots }, (jobs) =>

@@ -7,6 +7,7 @@ import { lint, root } from './lint-fixture.ts'
 const order = [
   'contract',
   'platform',
+  'metrics',
   'database',
   'queue',
   'kubernetes',
@@ -93,6 +94,7 @@ describe('folders, and who may import whom', () => {
     ['src/cli/start.ts', '../platform/adapters/pino/pino-logger.ts', false],
     ['src/main.ts', './platform/adapters/pino/pino-logger.ts', false],
     ['src/worker/x.ts', '../platform/adapters/redis/x.ts', false],
+    ['src/audit/x.ts', '../platform/adapters/redis/x.ts', false],
     ['src/main.ts', './platform/create-platform.ts', true],
     ['src/client/x.ts', '../kubernetes/wait-for-watch.ts', true],
     ['src/client/x.ts', '../kubernetes/readiness.ts', true],

@@ -26,6 +26,15 @@ const otlpTraces = z.object({
 })
 const kinds: readonly SpanKind[] = ['internal', 'internal', 'server', 'client', 'producer', 'consumer']
 
+const otlpMetrics = z.object({
+  resourceMetrics: z.array(
+    z.object({
+      resource: z.object({ attributes }),
+      scopeMetrics: z.array(z.object({ metrics: z.array(z.object({ name: z.string() })) })),
+    }),
+  ),
+})
+
 export interface CollectedSpan extends FinishedSpan {
   readonly service: unknown
   readonly linkedSpanIds: readonly string[]
@@ -38,14 +47,18 @@ export interface OtlpCollector {
   /** Where traces go. */
   readonly endpoint: string
   readonly spans: readonly CollectedSpan[]
+  /** Names of the metrics that came, by the service that sent them. */
+  readonly metrics: ReadonlyMap<unknown, ReadonlySet<string>>
   stop(): Promise<void>
 }
 
 export async function startOtlpCollector(): Promise<OtlpCollector> {
   const spans: CollectedSpan[] = []
+  const metrics = new Map<unknown, Set<string>>()
   const receive = async (request: IncomingMessage, response: ServerResponse) => {
     const body = await json(request)
     if (request.url === '/v1/traces') spans.push(...readSpans(body))
+    if (request.url === '/v1/metrics') readMetrics(body, metrics)
     response.setHeader('content-type', 'application/json').end('{}')
   }
   const server = createServer((request, response) => {
@@ -59,6 +72,7 @@ export async function startOtlpCollector(): Promise<OtlpCollector> {
     url,
     endpoint: `${url}/v1/traces`,
     spans,
+    metrics,
     stop: async () => {
       server.closeAllConnections()
       server.close()
@@ -76,6 +90,15 @@ function readSpans(body: unknown): CollectedSpan[] {
       })),
     ),
   )
+}
+
+function readMetrics(body: unknown, metrics: Map<unknown, Set<string>>): void {
+  for (const { resource, scopeMetrics } of otlpMetrics.parse(body).resourceMetrics) {
+    const service = valuesOf(resource.attributes)['service.name']
+    const names = metrics.get(service) ?? new Set()
+    metrics.set(service, names)
+    for (const { metrics: found } of scopeMetrics) for (const { name } of found) names.add(name)
+  }
 }
 
 const valuesOf = (list: z.infer<typeof attributes>) =>
