@@ -1,22 +1,19 @@
 import { createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { ageOf, duration, shortTarget } from '../client/index.ts'
-import { taskStatuses, type TaskStatus } from '../contract/task-status.ts'
+import type { BulkFilter } from '../contract/task-list.ts'
 import type { Task } from '../contract/task.ts'
 import { addConnectionOptions, connect, type ConnectionOptions } from './connection.ts'
 import { followTask } from './follow-task.ts'
+import { describeAction } from './many.ts'
 import { describeProblem, exitCodes, paint, printJson, printLine, runCommand, type Terminal } from './output.ts'
 import { wholeNumber } from './submit.ts'
+import { addFilterOptions, type FilterOptions, toFilter } from './task-filter.ts'
 import { paintStatus, taskDetail } from './task-text.ts'
+import { UsageError } from './usage-error.ts'
 
-interface ListOptions extends ConnectionOptions {
-  readonly status?: readonly TaskStatus[]
-  readonly operation?: readonly string[]
-  readonly label?: readonly string[]
-  readonly target?: string
-  readonly requestedBy?: string
-  readonly search?: string
+interface ListOptions extends ConnectionOptions, FilterOptions {
   readonly limit: number
   readonly pageToken?: string
 }
@@ -25,15 +22,7 @@ interface ListOptions extends ConnectionOptions {
 export function addTasksCommand(program: Command, terminal: Terminal): void {
   const tasks = program.command('tasks').description('see and cancel tasks')
   addConnectionOptions(
-    tasks
-      .command('list')
-      .description('newest first')
-      .addOption(new Option('--status <status...>', 'in any of these').choices(taskStatuses))
-      .option('--operation <type...>', 'of any of these kinds')
-      .option('--label <pair...>', 'with all of these (key=value)')
-      .option('--target <target>', 'on this object (cluster:group/Kind/namespace/name)')
-      .option('--requested-by <principal>', 'asked for by')
-      .option('--search <text>', 'where this text occurs')
+    addFilterOptions(tasks.command('list').description('newest first'))
       .option('--limit <n>', 'at most so many, up to 200', wholeNumber, 50)
       .option('--page-token <token>', 'go on where the last page ended'),
   ).action((options: ListOptions) => runCommand(terminal, options, (signal) => list(terminal, { ...options, signal })))
@@ -72,21 +61,43 @@ export function addTasksCommand(program: Command, terminal: Terminal): void {
     }),
   )
 
+  addCancelCommand(tasks, terminal)
+}
+
+interface ManyOptions extends ConnectionOptions, FilterOptions {
+  readonly dryRun?: boolean
+}
+
+function addCancelCommand(tasks: Command, terminal: Terminal): void {
   addConnectionOptions(
-    tasks
-      .command('cancel <task>')
-      .description('stop a task; what it changed so far stays')
-      .option('--wait', 'until it has ended'),
-  ).action((taskId: string, options: ConnectionOptions & { readonly wait?: boolean }) =>
+    addFilterOptions(
+      tasks.command('cancel [task]').description('stop a task, or all that fit; what they changed so far stays'),
+    )
+      .option('--wait', 'until it has ended')
+      .option('--dry-run', 'only count those that fit'),
+  ).action((taskId: string | undefined, options: ManyOptions & { readonly wait?: boolean }) =>
     runCommand(terminal, options, async (signal) => {
+      const filter = oneOrMany(taskId, options)
       const client = await connect(options, terminal.env)
-      const answer = await client.cancelTask(taskId, { signal })
-      const task = options.wait === true ? await client.waitForTask(taskId, { signal }) : answer.task
+      if (filter) {
+        const answer = await client.cancelTasks(filter, { signal, dryRun: options.dryRun })
+        return describeAction(terminal, answer, { json: options.json, verb: 'cancelled' })
+      }
+      const answer = await client.cancelTask(taskId ?? '', { signal })
+      const task = options.wait === true ? await client.waitForTask(taskId ?? '', { signal }) : answer.task
       if (options.json === true) printJson(terminal, task)
       else printLine(terminal, `${paintStatus(terminal, task.status)}  ${answer.message}`)
       return options.wait === true && task.status !== 'CANCELLED' ? exitCodes.failed : exitCodes.completed
     }),
   )
+}
+
+// Either one task or what fits a filter: nobody means both, and nothing at all would mean every task.
+function oneOrMany(taskId: string | undefined, options: FilterOptions): BulkFilter | undefined {
+  const filter = toFilter(options)
+  if ((taskId === undefined) === (filter === undefined))
+    throw new UsageError('Which ones? Name one task, or say with --status, --operation, … which ones fit.')
+  return filter
 }
 
 async function writeBody(terminal: Terminal, body: Response['body'], file: string | undefined): Promise<void> {
@@ -101,12 +112,20 @@ async function writeBody(terminal: Terminal, body: Response['body'], file: strin
 
 function addRetryCommand(tasks: Command, terminal: Terminal): void {
   addConnectionOptions(
-    tasks
-      .command('retry <task>')
-      .description('try a task again that failed, timed out or was cancelled, as a new task'),
-  ).action((taskId: string, options: ConnectionOptions) =>
+    addFilterOptions(
+      tasks
+        .command('retry [task]')
+        .description('try again what failed, timed out or was cancelled: one task, or all that fit; as new tasks'),
+    ).option('--dry-run', 'only count those that fit'),
+  ).action((taskId: string | undefined, options: ManyOptions) =>
     runCommand(terminal, options, async (signal) => {
-      const answer = await (await connect(options, terminal.env)).retryTask(taskId, { signal })
+      const filter = oneOrMany(taskId, options)
+      const client = await connect(options, terminal.env)
+      if (filter) {
+        const answer = await client.retryTasks(filter, { signal, dryRun: options.dryRun })
+        return describeAction(terminal, answer, { json: options.json, verb: 'tried again' })
+      }
+      const answer = await client.retryTask(taskId ?? '', { signal })
       if (options.json === true) printJson(terminal, answer)
       else printLine(terminal, `${answer.task_id}  ${answer.message}`)
       return exitCodes.completed
@@ -116,16 +135,7 @@ function addRetryCommand(tasks: Command, terminal: Terminal): void {
 
 async function list(terminal: Terminal, options: ListOptions & { readonly signal: AbortSignal }): Promise<number> {
   const client = await connect(options, terminal.env)
-  const filter = {
-    status: options.status?.slice(),
-    operation: options.operation?.slice(),
-    label: options.label?.slice(),
-    target: options.target,
-    requested_by: options.requestedBy,
-    q: options.search,
-    page_size: options.limit,
-    page_token: options.pageToken,
-  }
+  const filter = { ...toFilter(options), page_size: options.limit, page_token: options.pageToken }
   const page = await client.listTasks(filter, { signal: options.signal })
   if (options.json === true) {
     printJson(terminal, page)

@@ -12,8 +12,10 @@ import {
 import { schedulePageSchema, scheduleSchema, type Schedule, type ScheduleRequest } from '../contract/schedule.ts'
 import {
   bulkActionAnswerSchema,
+  deadLetterSchema,
   type BulkActionAnswer,
   type BulkFilter,
+  type DeadLetter,
   type TaskFilter,
 } from '../contract/task-list.ts'
 import { acceptedSchema, taskPageSchema, type Accepted, type TaskPage } from '../contract/task.ts'
@@ -51,6 +53,8 @@ export interface EngineCalls {
   retryTasks(filter: BulkFilter, options?: ManyOptions): Promise<BulkActionAnswer>
   /** Tasks whose attempts were used up. */
   deadLetters(filter?: Omit<TaskFilter, 'status' | 'dead_lettered'>, options?: CallOptions): Promise<TaskPage>
+  /** One of them, with the error of each attempt. */
+  deadLetter(taskId: string, options?: CallOptions): Promise<DeadLetter>
   /** Replays the dead letters that match; all without a filter. */
   replayDeadLetters(filter?: BulkFilter, options?: ManyOptions): Promise<BulkActionAnswer>
   queues(options?: CallOptions): Promise<Queues>
@@ -89,6 +93,8 @@ export function createEngineCalls(exchange: Exchange): EngineCalls {
       post(bulkActionAnswerSchema, '/tasks/retry', { body: { filter, dry_run: dryRun }, signal }),
     deadLetters: (filter = {}, { signal } = {}) =>
       exchange.request(taskPageSchema, { path: '/dead-letters', query: filter, signal }),
+    deadLetter: (taskId, { signal } = {}) =>
+      exchange.request(deadLetterSchema, { path: `/dead-letters/${encodeURIComponent(taskId)}`, signal }),
     replayDeadLetters: (filter, { dryRun, signal } = {}) =>
       post(bulkActionAnswerSchema, '/dead-letters/replay', { body: { filter, dry_run: dryRun }, signal }),
     queues: ({ signal } = {}) => exchange.request(queuesSchema, { path: '/queues', signal }),

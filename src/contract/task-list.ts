@@ -1,5 +1,7 @@
 import { z } from 'zod'
+import { eventSchema } from './event.ts'
 import { taskStatuses } from './task-status.ts'
+import { taskSchema } from './task.ts'
 
 /** One value or many: a query parameter may be repeated (`status=RUNNING&status=WAITING`). */
 function oneOrMany<Item extends z.ZodType>(item: Item) {
@@ -63,3 +65,7 @@ export const bulkActionAnswerSchema = z.object({
     .describe('The first hundred that it could not be done to'),
 })
 export type BulkActionAnswer = z.infer<typeof bulkActionAnswerSchema>
+
+/** A dead letter, with what went wrong in each of its attempts. */
+export const deadLetterSchema = z.object({ task: taskSchema, attempts: z.array(eventSchema) })
+export type DeadLetter = z.infer<typeof deadLetterSchema>

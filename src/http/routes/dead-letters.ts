@@ -1,8 +1,12 @@
 import { z } from 'zod'
-import { eventSchema } from '../../contract/event.ts'
 import { fromWireId } from '../../contract/ids.ts'
-import { bulkActionAnswerSchema, bulkFilterSchema, taskListQuerySchema } from '../../contract/task-list.ts'
-import { acceptedSchema, taskPageSchema, taskSchema } from '../../contract/task.ts'
+import {
+  bulkActionAnswerSchema,
+  bulkFilterSchema,
+  deadLetterSchema,
+  taskListQuerySchema,
+} from '../../contract/task-list.ts'
+import { acceptedSchema, taskPageSchema } from '../../contract/task.ts'
 import { standingOf } from '../../identity/standing.ts'
 import { readEvents } from '../../live/feed.sql.ts'
 import { retryMany } from '../../tasks/act-on-many.ts'
@@ -53,7 +57,7 @@ export function deadLetterRoutes(app: App, services: Services): void {
       schema: {
         summary: 'A dead letter, with the error of each attempt',
         params,
-        response: { 200: z.object({ task: taskSchema, attempts: z.array(eventSchema) }) },
+        response: { 200: deadLetterSchema },
       },
     },
     async (request) => {
