@@ -2,6 +2,7 @@ import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createTestDatabase } from '../../test/helpers/test-database.ts'
 import { migrate } from './migrate.ts'
+import { queueNames } from './queue.ts'
 
 let url: string
 let client: Client
@@ -63,4 +64,12 @@ describe('hot tables are vacuumed after 1 % of them', () => {
     await migrate(url)
     expect(await without(['pgboss.job'])).toEqual([])
   })
+})
+
+test('what completed is kept for a day by the engine, which looks every hour', async () => {
+  const { rows } = await client.query(
+    `select name, deletion_seconds as kept from pgboss.queue where name like 'sluice-%' order by name`,
+  )
+  expect(rows.map(({ name }) => name)).toEqual([...queueNames].toSorted())
+  expect(new Set(rows.map(({ kept }) => kept))).toEqual(new Set([24 * 3600]))
 })

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Core, noop, startCore } from '../../test/helpers/core.ts'
+import { startGovernedCore } from '../../test/helpers/governed-core.ts'
 import { until } from '../../test/helpers/until.ts'
 import { accept, reached, readTask, startWorker, testOperation } from '../../test/helpers/worker.ts'
 import { toWireId } from '../contract/ids.ts'
@@ -190,5 +191,26 @@ describe('retry and dead letters', () => {
       taskIds,
     ])
     for (const { task_id } of rows) expect(await reached(core, task_id)).toMatchObject({ status: 'COMPLETED' })
+  })
+
+  test('a replay is asked for anew: the policy of that day may hold it, or refuse it', async () => {
+    const { operation, heal } = failing()
+    await work(operation)
+    const [first, second] = [await accept(core, operation), await accept(core, operation, { input: { name: 'evil' } })]
+    for (const taskId of [first, second]) await reached(core, taskId)
+    heal()
+    const governed = await startGovernedCore(
+      `version: 1\nrules: [{ name: no, when: 'input.name == "evil"', deny: Never. }, { name: held, approval: {} }]`,
+      { url: core.url },
+    )
+    stops.push(() => governed.stop())
+    const request = { tenant: 'default', actor: 'admin', filter: { operation: [operation.type], dead_lettered: true } }
+    expect(await retryMany({ ...scope(operation), acceptor: governed.acceptor }, request)).toMatchObject({
+      matched: 2,
+      done: 1,
+      refused: [{ taskId: second, code: 'denied', detail: 'Never.' }],
+    })
+    const { rows } = await core.database.pool.query('select status from sluice.tasks where retry_of = $1', [first])
+    expect(rows).toEqual([{ status: 'AWAITING_APPROVAL' }])
   })
 })

@@ -143,6 +143,24 @@ describe('limits are in the database, and hold across processes', () => {
     expect(await removeLimit(platform(), limit)).toBe(true)
   })
 
+  test('a cluster never has more tasks at once than its limit, whoever asked for them', async () => {
+    const gated = gate()
+    const operation = testOperation({ cluster: 'small', perform: gated.perform })
+    const limit = { scope: 'cluster', key: 'small' } as const
+    await setLimit(platform(), { ...limit, maxRunning: 2, perMinute: null, burst: 1 })
+    await work(operation)
+    await work(operation)
+    const tasks: string[] = []
+    for (const tenant of ['big', 'small', 'big', 'small', 'big']) tasks.push(await accept(core, operation, { tenant }))
+    await until(async () => (await Promise.all(tasks.map(why))).filter((text) => text !== null).length === 3)
+    const held = (await Promise.all(tasks.map(why))).filter((text) => text !== null)
+    expect(held[0]).toBe('The cluster small runs 2 tasks at once, which is its limit: it starts when one of them ends.')
+    for (let ended = 0; ended < 5; ended++) await until(() => gated.pass())
+    for (const task of tasks) expect(await reached(core, task)).toMatchObject({ status: 'COMPLETED', attempt: 1 })
+    expect(gated.most).toBe(2)
+    expect(await removeLimit(platform(), limit)).toBe(true)
+  })
+
   test('a rate limit starts so many per minute, in order', async () => {
     const starts: number[] = []
     const operation = testOperation({
@@ -338,6 +356,33 @@ describe('the circuit breaker of a cluster', () => {
     away = false
     expect(await reached(core, taskId)).toMatchObject({ status: 'COMPLETED' })
     expect((await core.database.pool.query('select from sluice.cluster_health')).rowCount).toBe(0)
+  })
+
+  test('is the database’s: a worker that has seen no failure leaves the cluster alone, too', async () => {
+    let runs = 0
+    const operation = testOperation({
+      cluster: 'shared',
+      retry: { backoff: { initialMs: 0, maxMs: 0 } },
+      perform: async () => {
+        runs++
+        throw new TargetUnavailableError('no answer', { code: 'unreachable' })
+      },
+    })
+    const isHeld = async (taskId: string) =>
+      (await core.database.pool.query('select from sluice.holds where task_id = $1', [taskId])).rowCount === 1
+    const first = await startWorker(core, [operation])
+    const failing = await accept(core, operation)
+    await until(() => isHeld(failing))
+    await first.stop(0)
+    const before = runs
+    await work(operation)
+    const other = await accept(core, operation)
+    await until(() => isHeld(other))
+    expect(await why(other)).toMatch(/^Cluster shared has not answered lately and is left alone until /)
+    expect(runs).toBe(before)
+    expect(await readTask(core, other)).toMatchObject({ status: 'PENDING', attempt: 0 })
+    for (const taskId of [failing, other]) await cancelTask(core, { tenant: 'default', taskId, actor: 'requester' })
+    await core.database.pool.query(`delete from sluice.cluster_health`)
   })
 })
 

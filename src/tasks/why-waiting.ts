@@ -23,10 +23,11 @@ export function whyWaiting(row: TaskRow, explanation?: Explanation): string | nu
 
 const sentences = {
   AWAITING_APPROVAL: () => 'Waiting for an approval.',
-  SCHEDULED: (row, explanation) =>
-    explanation?.reason
-      ? heldBack(row, explanation)
-      : `Scheduled to start at ${row.start_at?.toISOString() ?? 'a later time'}.`,
+  SCHEDULED: (row, explanation) => {
+    const due = row.start_at !== null && row.start_at.getTime() <= Date.now()
+    if (explanation?.reason || due) return queued(row, explanation && { ...explanation, position: null })
+    return `Scheduled to start at ${row.start_at?.toISOString() ?? 'a later time'}.`
+  },
   PENDING: (row, explanation) => queued(row, explanation),
   RUNNING: (row) =>
     row.cancel_requested_by !== null
@@ -60,7 +61,7 @@ function queued(row: TaskRow, explanation: Explanation | undefined): string {
   if (explanation?.workersAlive === 0) return noWorker
   if (explanation?.workersKnow === false)
     return `No worker that is alive offers ${row.operation}: it starts when one does.`
-  if (explanation === undefined) return 'Queued: a worker takes it as soon as one is free.'
+  if (explanation === undefined || row.status !== 'PENDING') return 'Queued: a worker takes it as soon as one is free.'
   if (explanation.position === 1) return 'Next in the queue: a worker takes it as soon as one is free.'
   const ahead = explanation.position === null ? 'more than a thousand' : String(explanation.position - 1)
   return `Queued, with ${ahead} ahead: a worker takes it when one is free.`

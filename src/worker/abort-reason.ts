@@ -2,7 +2,9 @@
 export class AttemptAborted extends Error {
   readonly code = 'aborted'
   readonly why: 'deadline' | 'cancel' | 'shutdown' | 'lost'
-  constructor(why: AttemptAborted['why']) {
+  /** Who cancelled it. */
+  readonly by: string | undefined
+  constructor(why: AttemptAborted['why'], by?: string) {
     super(
       {
         deadline: 'The deadline of the task has passed.',
@@ -12,5 +14,6 @@ export class AttemptAborted extends Error {
       }[why],
     )
     this.why = why
+    this.by = by
   }
 }

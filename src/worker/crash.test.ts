@@ -149,6 +149,29 @@ describe('crash rescue and fencing, on real processes', () => {
     },
   )
 
+  test.concurrent(
+    'SIGTERM with a handler that hears nothing: takes nothing more, hands it back unburned, and exits within 30 s',
+    { timeout },
+    async (context) => {
+      const { core, worker } = await start(context)
+      // As in production: 20 s to end by itself, 5 s after its signal.
+      const first = await worker()
+      const deaf = await accepted(core, 'deaf')
+      await first.line('performs deaf 1')
+      const asked = Date.now()
+      first.kill('SIGTERM')
+      const quick = await accepted(core, 'complete')
+      await first.line('stopped', 35_000)
+      expect(Date.now() - asked).toBeLessThan(30_000)
+      expect(await readTask(core, quick)).toMatchObject({ status: 'PENDING', attempt: 0 })
+      expect(await readTask(core, deaf)).toMatchObject({
+        status: 'RETRYING',
+        handed_back: 1,
+        error: { code: 'handed_back', detail: expect.stringContaining('ignored its signal') },
+      })
+    },
+  )
+
   test.concurrent('SIGTERM: hands back unburned what does not end in time, and exits', { timeout }, async (context) => {
     const { core, worker } = await start(context)
     const first = await worker({ DRAIN_MS: '200' })

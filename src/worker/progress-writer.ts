@@ -1,4 +1,5 @@
 import type { Database } from '../database/database.ts'
+import { isDatabaseAway } from '../database/database-away.ts'
 import type { SignalSender } from '../database/signals.ts'
 import type { Progress } from '../operations/define-operation.ts'
 import type { Logger } from '../platform/logger.ts'
@@ -11,14 +12,20 @@ export interface ProgressWriterOptions {
   readonly signals: SignalSender
   readonly logger: Logger
   readonly workerId: string
-  /** Least milliseconds between two events of one task. @default 250 */
+  /**
+   * Least milliseconds between two events of one task; only the last one, at the task's end, comes sooner.
+   * @default 334: three a second, and with the last one four
+   */
   readonly intervalMs?: number
 }
 
 export interface ProgressWriter {
   /** Keeps the newest report; the ones between two events are never seen. */
   report(attempt: SettledAttempt, progress: Progress): void
-  /** Writes what is still held for this attempt, so that the last report is never lost. */
+  /**
+   * Writes what is still held for this attempt, so that the last report is never lost. Rejects while the database is away:
+   * the outcome cannot be written then either, and both are tried again.
+   */
   flush(attempt: SettledAttempt): Promise<void>
   /** Drops what is held for an attempt that is no longer ours. */
   forget(attempt: SettledAttempt): void
@@ -29,6 +36,8 @@ interface Held {
   progress: Progress | undefined
   timer: NodeJS.Timeout | undefined
   writing: Promise<void> | undefined
+  /** The attempt has ended: what is written now was the last. */
+  closed: boolean
 }
 
 /** Writes `task.progress`, at most four a second and task. */
@@ -61,43 +70,60 @@ export function createProgressWriter(options: ProgressWriterOptions): ProgressWr
       )
       options.signals.send('events')
     } catch (error) {
-      if (!isStale(error)) options.logger.warn('progress could not be written', { error })
+      if (isStale(error)) return
+      options.logger.warn('progress could not be written', { error })
+      if (!isDatabaseAway(error)) return
+      // Not lost: the next write has it, unless there is a newer one.
+      entry.progress ??= progress
+      throw error
     }
   }
 
-  // One after the other: two at once could be numbered the wrong way round.
-  const writeNext = (entry: Held): Promise<void> => (entry.writing ?? Promise.resolve()).then(() => write(entry))
+  // One after the other: two at once could be numbered the wrong way round. The next one counts from when this one was
+  // written, so that a database that is late brings no two of them together.
+  const writeNext = (entry: Held): void => {
+    const written = write(entry).catch(() => undefined)
+    entry.writing = written.then(() => {
+      entry.writing = undefined
+      if (entry.closed) return
+      entry.timer = setTimeout(() => {
+        entry.timer = undefined
+        if (entry.progress) writeNext(entry)
+      }, options.intervalMs ?? 334)
+    })
+  }
 
-  const tick = (entry: Held): void => {
-    entry.timer = setTimeout(() => {
-      entry.timer = undefined
-      if (!entry.progress) return
-      entry.writing = writeNext(entry)
-      tick(entry)
-    }, options.intervalMs ?? 250)
+  const close = (entry: Held): void => {
+    entry.closed = true
+    clearTimeout(entry.timer)
   }
 
   return {
     report: (attempt, progress) => {
       const key = keyOf(attempt)
-      const entry = held.get(key) ?? { attempt, progress: undefined, timer: undefined, writing: undefined }
+      const entry = held.get(key) ?? {
+        attempt,
+        progress: undefined,
+        timer: undefined,
+        writing: undefined,
+        closed: false,
+      }
       held.set(key, entry)
       entry.progress = progress
-      if (entry.timer) return
-      entry.writing = writeNext(entry)
-      tick(entry)
+      if (!entry.timer && !entry.writing) writeNext(entry)
     },
     forget: (attempt) => {
-      clearTimeout(held.get(keyOf(attempt))?.timer)
+      const entry = held.get(keyOf(attempt))
+      if (entry) close(entry)
       held.delete(keyOf(attempt))
     },
     flush: async (attempt) => {
       const entry = held.get(keyOf(attempt))
       if (!entry) return
-      held.delete(keyOf(attempt))
-      clearTimeout(entry.timer)
+      close(entry)
       await entry.writing
       await write(entry)
+      held.delete(keyOf(attempt))
     },
   }
 }

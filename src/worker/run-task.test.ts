@@ -58,7 +58,10 @@ describe('timeouts: one deadline from the first start', () => {
     const stuck = await accept(core, operation, { input: { name: 'deaf' }, options: { timeout_ms: 1_000 } })
     await reached(core, stuck, { statuses: ['RUNNING'] })
     const next = await accept(core, operation)
-    expect(await reached(core, stuck)).toMatchObject({ status: 'TIMED_OUT' })
+    expect(await reached(core, stuck)).toMatchObject({
+      status: 'TIMED_OUT',
+      error: { detail: expect.stringMatching(/The operation ignored its signal, and was left behind 0\.3 s later\.$/) },
+    })
     expect(await reached(core, next)).toMatchObject({ status: 'COMPLETED' })
     expect(deaf).toBe(1)
     expect(logger.lines.some(({ message }) => message.startsWith('handler ignored its signal'))).toBe(true)
@@ -239,6 +242,33 @@ describe('cancel', () => {
     expect(await eventTypesOf(core, taskId)).toEqual(['requested', 'started', 'cancel_requested', 'cancelled'])
   })
 
+  test('running, and deaf: CANCELLED within the grace period, and what it brings later is not written', async () => {
+    let wake = (): void => undefined
+    const operation = testOperation({
+      perform: async () => {
+        await new Promise<void>((resolve) => (wake = resolve))
+        return completed({ late: true })
+      },
+    })
+    await work(operation, { graceMs: 500 })
+    const taskId = await accept(core, operation)
+    await reached(core, taskId, { statuses: ['RUNNING'] })
+    const asked = Date.now()
+    await cancel(taskId)
+    const ended = await reached(core, taskId)
+    expect(ended).toMatchObject({
+      status: 'CANCELLED',
+      error: { detail: expect.stringMatching(/^Cancelled by requester while it ran\..*ignored its signal/) },
+    })
+    expect(Number(ended.completed_at) - asked).toBeLessThan(2_000)
+    wake()
+    // The slot is free, and by now the worker has heard what the deaf one had to say.
+    const next = await accept(core, operation)
+    await reached(core, next, { statuses: ['RUNNING'] })
+    expect(await readTask(core, taskId)).toEqual(ended)
+    wake()
+  })
+
   test('between attempts: ended by a worker, and it does not run again', async () => {
     const operation = testOperation({
       retry: { backoff: { initialMs: 60_000 } },
@@ -289,7 +319,7 @@ describe('progress', () => {
       perform: async ({ report }) => {
         for (let done = 1; done <= 1_000; done++) {
           report({ done, total: 1_000 })
-          await new Promise((resolve) => setImmediate(resolve))
+          await new Promise((resolve) => setTimeout(resolve, 2))
         }
         return completed({})
       },
@@ -297,9 +327,15 @@ describe('progress', () => {
     await work(operation)
     const taskId = await accept(core, operation)
     const task = await reached(core, taskId)
-    const events = (await eventTypesOf(core, taskId)).filter((type) => type === 'progress')
-    const seconds = (Number(task.completed_at) - Number(task.started_at)) / 1_000
-    expect(events.length).toBeLessThanOrEqual(Math.ceil(seconds * 4) + 2)
+    const { rows } = await core.database.pool.query<{ at: Date; done: number }>(
+      `select at, (payload #>> '{progress,done}')::int as done from sluice.domain_events
+       where task_id = $1 and type = 'task.progress' order by seq`,
+      [taskId],
+    )
+    expect(rows.length).toBeGreaterThan(4)
+    // In no second more than four: the fifth from any one on comes a second later, or is none.
+    rows.forEach(({ at }, i) => expect(Number(rows[i + 4]?.at ?? Infinity) - Number(at)).toBeGreaterThanOrEqual(1_000))
+    expect(rows.map(({ done }) => done)).toEqual(rows.map(({ done }) => done).toSorted((a, b) => a - b))
     expect(task.progress).toEqual({ done: 1_000, total: 1_000, message: null })
   })
 })

@@ -229,6 +229,8 @@ async function decide(options: RunTaskOptions, { job, attempt, settled }: Decisi
   const deadline = setTimeout(() => run.abort('deadline'), Math.min(attempt.remainingMs, 2 ** 31 - 1))
   const ended = new AbortController()
   try {
+    // The worker was told to stop while this attempt was being started: it changes nothing any more.
+    if (run.signal.aborted) return abortedOutcome(attempt, run.signal)
     const performing = perform(options, { operation, attempt, settled, signal: run.signal })
     return await Promise.race([performing, afterGrace(options, { attempt, signal: run.signal, ended: ended.signal })])
   } finally {
@@ -325,7 +327,7 @@ function afterGrace(
       const timer = setTimeout(() => {
         const log = { taskId: toWireId('task', attempt.taskId), operation: attempt.operation }
         options.logger.warn('handler ignored its signal; settled without it', log)
-        resolve(abortedOutcome(attempt, signal))
+        resolve(leftBehind(abortedOutcome(attempt, signal), options.graceMs))
       }, options.graceMs)
       ended.addEventListener('abort', () => clearTimeout(timer), { once: true })
     }
@@ -334,14 +336,21 @@ function afterGrace(
   })
 }
 
+// Whoever reads the task hears of it, too: an operation that does so keeps other tasks from its slot.
+function leftBehind(outcome: Outcome | undefined, graceMs: number): Outcome | undefined {
+  if (!outcome || !('error' in outcome)) return outcome
+  const detail = `${outcome.error.detail} The operation ignored its signal, and was left behind ${graceMs / 1000} s later.`
+  return { ...outcome, error: { ...outcome.error, detail } }
+}
+
 function abortedOutcome(attempt: Attempt, signal: AbortSignal): Outcome | undefined {
   // Every abort of a run goes through `RunningAttempts`, which gives no other reason.
-  const { why } = signal.reason as AttemptAborted
+  const { why, by } = signal.reason as AttemptAborted
   switch (why) {
     case 'deadline':
       return timedOut('The deadline passed while the change was being made; what became of it is unknown.')
     case 'cancel':
-      return cancelledOutcome(attempt)
+      return cancelledOutcome({ cancelRequestedBy: by ?? attempt.cancelRequestedBy })
     case 'shutdown': {
       const detail = 'The worker was shut down; another one takes the task over.'
       return {

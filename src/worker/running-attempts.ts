@@ -11,13 +11,16 @@ export interface RunningAttempts {
   start(taskId: string, engineSignal: AbortSignal): RunningAttempt
   /** UUIDs of the tasks that run here. */
   taskIds(): string[]
-  cancel(taskId: string): void
+  /** @param by who asked for it */
+  cancel(taskId: string, by: string): void
+  /** Also those that start from now on. */
   abortAll(why: AttemptAborted['why']): void
   readonly count: number
 }
 
 export function createRunningAttempts(): RunningAttempts {
   const running = new Map<string, Set<AbortController>>()
+  let all: AttemptAborted['why'] | undefined
   return {
     start: (taskId, engineSignal) => {
       const controller = new AbortController()
@@ -25,6 +28,8 @@ export function createRunningAttempts(): RunningAttempts {
       engineSignal.addEventListener('abort', lost, { once: true })
       const set = running.get(taskId) ?? new Set()
       running.set(taskId, set.add(controller))
+      // Its job was claimed a moment before.
+      if (all) controller.abort(new AttemptAborted(all))
       return {
         signal: controller.signal,
         abort: (why) => controller.abort(new AttemptAborted(why)),
@@ -36,10 +41,11 @@ export function createRunningAttempts(): RunningAttempts {
       }
     },
     taskIds: () => [...running.keys()],
-    cancel: (taskId) => {
-      for (const controller of running.get(taskId) ?? []) controller.abort(new AttemptAborted('cancel'))
+    cancel: (taskId, by) => {
+      for (const controller of running.get(taskId) ?? []) controller.abort(new AttemptAborted('cancel', by))
     },
     abortAll: (why) => {
+      all = why
       for (const set of running.values()) for (const controller of set) controller.abort(new AttemptAborted(why))
     },
     get count() {

@@ -186,7 +186,7 @@ export function createWorker(given: WorkerOptions): Worker {
     )
     const waiting: string[] = []
     for (const task of cancelling) {
-      if (task.status === 'RUNNING') running.cancel(task.taskId)
+      if (task.status === 'RUNNING') running.cancel(task.taskId, task.cancelRequestedBy)
       else if (task.status === 'RETRYING') await endCancelled(housekeeping, task)
       else if (task.eventId) waiting.push(task.eventId)
     }

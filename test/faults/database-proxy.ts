@@ -7,6 +7,8 @@ export interface DatabaseProxy {
   readonly url: string
   /** From now on every byte, of connections old and new, goes nowhere; nobody is told. */
   swallow(): void
+  /** Breaks every connection, and each new one as soon as it is made. */
+  cut(): void
   /** Lets the bytes through again, those that were held back too. */
   letThrough(): void
   stop(): Promise<void>
@@ -16,6 +18,7 @@ export async function startDatabaseProxy(databaseUrl: string): Promise<DatabaseP
   const target = new URL(databaseUrl)
   const sockets = new Set<Socket>()
   let swallowing = false
+  let cutting = false
   const keep = (socket: Socket): void => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
@@ -23,6 +26,10 @@ export async function startDatabaseProxy(databaseUrl: string): Promise<DatabaseP
     if (swallowing) socket.pause()
   }
   const server = createServer((client) => {
+    if (cutting) {
+      client.destroy()
+      return
+    }
     const upstream = connect(Number(target.port), target.hostname)
     for (const socket of [client, upstream]) keep(socket)
     for (const [from, to] of [
@@ -46,7 +53,12 @@ export async function startDatabaseProxy(databaseUrl: string): Promise<DatabaseP
       swallowing = true
       for (const socket of sockets) socket.pause()
     },
+    cut: () => {
+      cutting = true
+      for (const socket of sockets) socket.destroy()
+    },
     letThrough: () => {
+      cutting = false
       swallowing = false
       for (const socket of sockets) socket.resume()
     },

@@ -17,9 +17,9 @@ export interface GovernedCore extends Core {
 
 export async function startGovernedCore(
   policy: string,
-  options: Partial<TaskAcceptorOptions> = {},
+  { url, ...options }: Partial<TaskAcceptorOptions> & { readonly url?: string } = {},
 ): Promise<GovernedCore> {
-  const core = await startCore()
+  const core = await startCore(url === undefined ? {} : { url })
   const folder = await mkdtemp(join(tmpdir(), 'sluice-policy-'))
   const file = join(folder, 'policy.yaml')
   await writeFile(file, policy)
