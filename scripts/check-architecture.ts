@@ -11,6 +11,8 @@ import { type ESTree, parseSync, Visitor } from 'vite'
 
 export type ArchitectureRule =
   | 'one-pool'
+  | 'one-database'
+  | 'engine-on-our-pool'
   | 'one-engine'
   | 'sql-in-query-files'
   | 'no-skip-locked'
@@ -41,6 +43,14 @@ const rules = {
   'one-pool': {
     homes: ['src/database/'],
     message: 'Only src/database makes a pool: take the Database, or its pool, as a parameter.',
+  },
+  'one-database': {
+    homes: ['src/database/', 'src/main.ts', 'src/platform/adapters/postgres/', 'src/worker/doctor/', 'src/cli/'],
+    message: 'A process has one Database, which src/main.ts makes: take it as a parameter. (A command of its own may.)',
+  },
+  'engine-on-our-pool': {
+    homes: [],
+    message: 'An engine without `db` opens a pool of its own: give it ours.',
   },
   'one-engine': {
     homes: ['src/queue/', 'src/platform/adapters/pg-boss/'],
@@ -99,11 +109,15 @@ const begin = /^\s*(begin(\s*;|\s+(isolation|transaction|work|read)\b|\s*$)|star
 const skipLocked = /\bskip\s+locked\b/i
 const engineTable = String.raw`"?(pgboss|\$\{engineSchema\})"?\s*\.`
 const engineWrite = new RegExp(
-  String.raw`\b(insert\s+into|update|delete\s+from|merge\s+into|truncate(\s+table)?)\s+(only\s+)?${engineTable}`,
+  String.raw`\b(insert\s+into|update|delete\s+from|merge\s+into|copy|truncate(\s+table)?)\s+(only\s+)?${engineTable}`,
   'i',
 )
 const engineRead = new RegExp(String.raw`\b(from|join)\s+(only\s+)?${engineTable}`, 'i')
-const builderCalls = new Set(['selectFrom', 'insertInto', 'updateTable', 'deleteFrom', 'mergeInto'])
+const builderWrites = new Set(['insertInto', 'updateTable', 'deleteFrom', 'mergeInto'])
+const builderReads = new Set(['selectFrom', 'innerJoin', 'leftJoin', 'rightJoin', 'fullJoin', 'using'])
+const ofEngine = new RegExp(`^${engineTable}`)
+const pools = new Set(['pg', 'pg-pool', 'pg-native', 'postgres'])
+const transactions = new Set(['transaction', 'startTransaction', 'withTx'])
 
 /** Checks one source or migration; `file` is its path from the root of the repository. */
 export function checkFile(file: string, text: string): Violation[] {
@@ -134,8 +148,11 @@ function visitorFor(report: Report): Visitor {
   return new Visitor({
     ImportDeclaration: (node) => checkImport(node, report),
     ImportExpression: (node) => {
-      if (node.source.type === 'Literal' && node.source.value === 'pg-boss') report('one-engine', node.start)
+      if (node.source.type !== 'Literal') return
+      if (node.source.value === 'pg-boss') report('one-engine', node.start)
+      if (pools.has(String(node.source.value))) report('one-pool', node.start)
     },
+    NewExpression: (node) => checkNew(node, report),
     TSImportType: (node) => {
       if (node.source.value.startsWith('.')) report('no-import-types-across-files', node.start)
     },
@@ -156,18 +173,32 @@ function checkImport(node: ESTree.ImportDeclaration, report: Report): void {
     if (one.type === 'ImportSpecifier' && one.importKind === 'type') continue
     // The default and the namespace hold everything.
     const name = one.type === 'ImportSpecifier' ? nameOf(one.imported) : '*'
-    if (from === 'pg' && (name === 'Pool' || name === '*')) report('one-pool', one.start)
+    if (pools.has(from) && (from !== 'pg' || name === 'Pool' || name === '*')) report('one-pool', one.start)
     if (from === 'kysely' && (name === 'sql' || name === '*')) report('sql-in-query-files', one.start)
   }
 }
 
 function checkCall(node: ESTree.CallExpression, report: Report): void {
   const { callee } = node
+  const method = nameOf(callee) ?? ''
+  if (transactions.has(method)) report('transactions-in-use-cases', node.start)
+  if (method === 'createDatabase') report('one-database', node.start)
   if (callee.type !== 'MemberExpression') return
-  const method = nameOf(callee.property) ?? ''
-  if (builderCalls.has(method)) report('sql-in-query-files', node.start)
-  if (method === 'transaction' || method === 'withTx') report('transactions-in-use-cases', node.start)
+  if (method === 'selectFrom' || builderWrites.has(method)) report('sql-in-query-files', node.start)
   if (method === 'insert' && nameOf(callee.object) === 'queue') report('jobs-in-use-cases', node.start)
+  if (method === 'withSchema' && /^(pgboss|\$\{engineSchema\})$/.test(textOf(node.arguments[0])))
+    report('engine-writes-its-tables', node.start)
+  if (!ofEngine.test(textOf(node.arguments[0]))) return
+  if (builderWrites.has(method)) report('engine-writes-its-tables', node.start)
+  if (builderReads.has(method)) report('engine-read-by-queue', node.start)
+}
+
+function checkNew(node: ESTree.NewExpression, report: Report): void {
+  if (nameOf(node.callee) !== 'PgBoss') return
+  const [options] = node.arguments
+  const given = options?.type === 'ObjectExpression' ? options.properties : []
+  if (!given.some((one) => one.type === 'Property' && nameOf(one.key) === 'db'))
+    report('engine-on-our-pool', node.start)
 }
 
 function checkSql(sql: string, offset: number, report: Report): void {
@@ -182,6 +213,13 @@ function checkSql(sql: string, offset: number, report: Report): void {
 function nameOf(node: ESTree.Node): string | undefined {
   if (node.type === 'Identifier' || node.type === 'PrivateIdentifier') return node.name
   return node.type === 'MemberExpression' ? nameOf(node.property) : undefined
+}
+
+/** What a string or template says; empty for everything else. */
+function textOf(node: ESTree.Node | undefined): string {
+  if (node?.type === 'TemplateLiteral') return templateText(node)
+  if (node?.type === 'Identifier') return `\${${node.name}}`
+  return node?.type === 'Literal' && typeof node.value === 'string' ? node.value : ''
 }
 
 /** The text with its holes: `select 1 from ${table}`. */
