@@ -128,7 +128,7 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
   let phase: 'migrating' | 'starting' | 'ready' | 'stopping' = 'migrating'
   // Loaded only where there is a provider.
   const federation =
-    options.oidc && (await import('./identity/oidc/federation.ts')).createFederation(options.oidc, logger)
+    options.oidc && (await import('./identity/oidc/federation.ts')).createFederation(options.oidc, parts)
   const identity = createIdentity(options, parts, federation)
   let url = ''
   const services = {

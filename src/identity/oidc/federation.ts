@@ -1,3 +1,4 @@
+import type { Cache } from '../../platform/cache.ts'
 import type { Logger } from '../../platform/logger.ts'
 import { type ConsoleLogin, createConsoleLogin } from './console-login.ts'
 import type { OidcSettings } from './oidc-settings.ts'
@@ -13,8 +14,13 @@ export interface Federation {
   readonly login: ConsoleLogin | undefined
 }
 
+interface FederationParts {
+  readonly cache: Cache
+  readonly logger: Logger
+}
+
 /** Asks the provider nothing yet: Sluice starts without it. */
-export function createFederation(settings: OidcSettings, logger: Logger): Federation {
+export function createFederation(settings: OidcSettings, { cache, logger }: FederationParts): Federation {
   const provider = connectProvider(settings)
   const { issuer, audience } = settings
   return {
@@ -22,7 +28,7 @@ export function createFederation(settings: OidcSettings, logger: Logger): Federa
     verifyForeign:
       audience === undefined
         ? undefined
-        : createBearerVerifier({ settings: { ...settings, audience }, provider, logger }),
+        : createBearerVerifier({ settings: { ...settings, audience }, provider, cache, logger }),
     login: settings.client && createConsoleLogin(settings, provider),
   }
 }

@@ -3,7 +3,10 @@ import type { AddressInfo } from 'node:net'
 import type { JWK } from 'jose'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Forge, makeSigningKey, type SigningKey, signToken } from '../../../test/helpers/forged-tokens.ts'
+import type { Cache } from '../../platform/cache.ts'
+import { createMemoryCache } from '../../platform/memory/memory-cache.ts'
 import { createMemoryLogger } from '../../platform/memory/memory-logger.ts'
+import { ServiceUnavailableError } from '../../platform/platform-error.ts'
 import { connectProvider } from './provider.ts'
 import { createBearerVerifier } from './verify-bearer.ts'
 
@@ -17,6 +20,7 @@ let server: Server
 let forge: Forge
 let first: SigningKey
 let second: SigningKey
+let cache: Cache
 
 beforeEach(async () => {
   first = await makeSigningKey('RS256', 'first')
@@ -24,6 +28,7 @@ beforeEach(async () => {
   published = [first.publicJwk]
   asked = { discovery: 0, keys: 0 }
   answers = true
+  cache = createMemoryCache()
   server = createServer((request, response) => {
     const isKeys = request.url === '/jwks'
     if (isKeys) asked.keys++
@@ -50,7 +55,7 @@ const document = () => ({
 })
 const verifier = (cooldownMs?: number) => {
   const settings = { issuer: forge.issuer, audience }
-  const options = { settings, provider: connectProvider(settings), logger: createMemoryLogger() }
+  const options = { settings, provider: connectProvider(settings), cache, logger: createMemoryLogger() }
   return createBearerVerifier({ ...options, ...(cooldownMs !== undefined && { cooldownMs }) })
 }
 const by = (key: SigningKey, claims = {}) => signToken(forge, claims, {}, key)
@@ -86,6 +91,46 @@ describe('the keys of the provider', () => {
     published = [second.publicJwk]
     await verify(await by(second))
     expect(await verify(await by(first))).toBeUndefined()
+  })
+
+  test('are in the cache for a process that starts later', async () => {
+    expect(await verifier()(await by(first))).toBeDefined()
+    await expect.poll(() => cache.exists(`jwks:${forge.issuer}/jwks`)).toBe(true)
+    expect(await verifier()(await by(first))).toMatchObject({ person: { name: 'rita' } })
+    expect(asked).toEqual({ discovery: 2, keys: 1 })
+  })
+
+  test('of the cache are read again for an unknown one, and replaced', async () => {
+    await verifier()(await by(first))
+    published = [second.publicJwk]
+    await expect.poll(() => cache.exists(`jwks:${forge.issuer}/jwks`)).toBe(true)
+    expect(await verifier(0)(await by(second))).toBeDefined()
+    await expect
+      .poll(async () => (await cache.get<{ jwks: unknown }>(`jwks:${forge.issuer}/jwks`))?.jwks)
+      .toEqual({ keys: [second.publicJwk] })
+    expect(await verifier()(await by(first))).toBeUndefined()
+    expect(asked.keys).toBe(2)
+  })
+
+  test.each([
+    ['too old', () => ({ uat: Date.now() - 600_001, jwks: { keys: [second.publicJwk] } })],
+    ['of a time to come', () => ({ uat: Date.now() + 60_000, jwks: { keys: [second.publicJwk] } })],
+    ['no keys', () => ({ uat: Date.now(), jwks: 'x' })],
+    ['nothing known', () => 'x'],
+  ])('what the cache holds is not used when it is %s', async (_, kept) => {
+    await cache.set(`jwks:${forge.issuer}/jwks`, kept(), { ttlMs: 60_000 })
+    const verify = verifier()
+    expect(await verify(await by(second))).toBeUndefined()
+    expect(await verify(await by(first))).toBeDefined()
+    expect(asked.keys).toBe(1)
+  })
+
+  test('are asked for as ever when the cache is away', async () => {
+    const away = () => Promise.reject(new ServiceUnavailableError('cache', 'is away'))
+    cache = { ...cache, get: away, set: away }
+    const verify = verifier()
+    for (let i = 0; i < 3; i++) expect(await verify(await by(first))).toBeDefined()
+    expect(asked.keys).toBe(1)
   })
 
   test('a provider that is away is asked once in a while, however many tokens come', async () => {

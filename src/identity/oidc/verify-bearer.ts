@@ -1,8 +1,8 @@
-import { createRemoteJWKSet, decodeProtectedHeader, errors, jwtVerify, type JWTVerifyGetKey } from 'jose'
-import type { Logger } from '../../platform/logger.ts'
+import { decodeProtectedHeader, errors, jwtVerify } from 'jose'
 import type { FederatedPerson } from '../principal.ts'
+import { createKeySource, type KeySourceOptions } from './key-source.ts'
 import { algorithmsOf, type OidcSettings } from './oidc-settings.ts'
-import { type Provider, ProviderUnreachableError } from './provider.ts'
+import { ProviderUnreachableError } from './provider.ts'
 import { readClaims } from './read-claims.ts'
 
 export interface VerifiedBearer {
@@ -11,12 +11,8 @@ export interface VerifiedBearer {
   readonly expiresAt: Date
 }
 
-export interface BearerVerifierOptions {
+export interface BearerVerifierOptions extends KeySourceOptions {
   readonly settings: OidcSettings & { readonly audience: string }
-  readonly provider: Provider
-  readonly logger: Logger
-  /** Milliseconds after the keys were read before an unknown key has them read again. @default 30_000 */
-  readonly cooldownMs?: number
 }
 
 /** Clocks differ; by no more than this. */
@@ -81,31 +77,4 @@ function headerProblem(token: string): string | undefined {
   const { typ } = header
   if (typ !== undefined && typeof typ !== 'string') return 'its type is none'
   return acceptedTypes.includes(typ?.toLowerCase()) ? undefined : `its type is ${typ}`
-}
-
-const failedMs = 5_000
-
-/** The provider's published keys. One that is unknown has them read once more, and then not for a while. */
-function createKeySource({ provider, cooldownMs = 30_000 }: BearerVerifierOptions): JWTVerifyGetKey {
-  let source: { readonly uri: string; readonly keys: ReturnType<typeof createRemoteJWKSet> } | undefined
-  let failed: { readonly error: ProviderUnreachableError; readonly until: number } | undefined
-  return async (header, token) => {
-    const { jwks_uri: uri } = (await provider.configuration()).serverMetadata()
-    if (uri === undefined) throw new ProviderUnreachableError('The identity provider publishes no keys.')
-    if (source?.uri !== uri) source = { uri, keys: createRemoteJWKSet(new URL(uri), { cooldownDuration: cooldownMs }) }
-    // A provider that is away is asked once in a while, however many tokens come.
-    if (failed && performance.now() < failed.until && !source.keys.fresh) throw failed.error
-    try {
-      return await source.keys(header, token)
-    } catch (error) {
-      // What says something about the token, and not about the provider.
-      if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) throw error
-      if (error instanceof errors.JOSENotSupported || error instanceof errors.JWKInvalid) throw error
-      const unreachable = new ProviderUnreachableError('The keys of the identity provider cannot be read.', {
-        cause: error,
-      })
-      failed = { error: unreachable, until: performance.now() + failedMs }
-      throw unreachable
-    }
-  }
 }
