@@ -125,7 +125,9 @@ describe('why_waiting says what keeps a task from its end', () => {
     await core.database.pool.query(`update sluice.batches set concurrency = null where batch_id = $1`, [stopping])
     await until(async () => {
       const task = await readTask(core, rest?.id ?? '')
-      return task.status !== 'PENDING' || (await why(rest?.id ?? ''))?.startsWith('An item of its batch failed') === true
+      return (
+        task.status !== 'PENDING' || (await why(rest?.id ?? ''))?.startsWith('An item of its batch failed') === true
+      )
     })
     expect(await reached(core, rest?.id ?? '')).toMatchObject({ status: 'CANCELLED' })
   })
