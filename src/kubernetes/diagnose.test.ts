@@ -67,13 +67,15 @@ describe('diagnosis', () => {
   }
   const failing = (list: Cluster['list']): Cluster => ({ ...cluster, list })
 
-  test('where nothing may be read: nothing to say', async () => {
-    expect(
-      await diagnose(
-        failing(() => Promise.reject(new ForbiddenError('no'))),
-        object,
-      ),
-    ).toBeUndefined()
+  test('where nothing may be read: rejects, so that nobody takes it for a clean bill', async () => {
+    const list: Cluster['list'] = () => Promise.reject(new ForbiddenError('no'))
+    await expect(diagnose(failing(list), object)).rejects.toThrow(ForbiddenError)
+  })
+
+  test('where only events may be read: says what they say', async () => {
+    const list: Cluster['list'] = (collection, call) =>
+      collection.kind === 'Event' ? cluster.list(collection, call) : Promise.reject(new ForbiddenError('no'))
+    expect(await diagnose(failing(list), object)).toBeUndefined()
   })
 
   test('ends with its signal', async () => {

@@ -26,24 +26,40 @@ const longestFinding = 300
 
 /**
  * Says in a sentence or two why an object is not ready, from what its owner's status does not tell: the Pods that
- * descend from it (by owner uid) and warning events about any of them. Best effort: `undefined` when there is nothing
- * to say or nothing may be read; rejects only with the signal's reason.
+ * descend from it (by owner uid) and warning events about any of them. What cannot be read is left out (403, a kind that
+ * the cluster lacks); `undefined` when there is nothing to say. Rejects when nothing at all could be read, and with the
+ * signal's reason.
  */
 export async function diagnose(
   cluster: Cluster,
   object: KubernetesObject,
   options: DiagnoseOptions = {},
 ): Promise<string | undefined> {
+  let answered = false
+  let failure: unknown
+  const read: Read = async (collection) => {
+    const items: KubernetesObject[] = []
+    try {
+      for await (const page of pagesOf(cluster, collection, options)) {
+        answered = true
+        items.push(...page)
+      }
+    } catch (error) {
+      options.signal?.throwIfAborted()
+      failure = error
+    }
+    return items
+  }
   const { namespace } = object.metadata
-  // Children of cluster-scoped objects may be anywhere: reading all pods of a cluster is no diagnosis.
-  if (namespace === undefined)
-    return sentence(await warningsAbout(cluster, new Map([[object.metadata.uid, object]]), options))
   const hasPods = intermediates[object.kind] !== undefined || podOwners.has(object.kind)
-  const related = hasPods
-    ? await relatedObjects(cluster, object, { ...options, namespace })
-    : new Map([[object.metadata.uid, object]])
+  // Children of cluster-scoped objects may be anywhere: reading all pods of a cluster is no diagnosis.
+  const related =
+    namespace !== undefined && hasPods
+      ? await relatedObjects(read, object, namespace)
+      : new Map([[object.metadata.uid, object]])
   const findings = [...related.values()].filter(({ kind }) => kind === 'Pod').flatMap(podFindings)
-  const warnings = await warningsAbout(cluster, related, options)
+  const warnings = await warningsAbout(read, related)
+  if (!answered) throw failure
   return sentence([...new Set([...findings, ...warnings])])
 }
 
@@ -69,19 +85,20 @@ export function createDiagnoser(clock: Clock = systemClock): typeof diagnose {
   }
 }
 
-type ReadOptions = DiagnoseOptions & { readonly namespace: string }
+/** What cannot be read holds nothing. */
+type Read = (collection: CollectionRef) => Promise<readonly KubernetesObject[]>
 
 /** The object, what it made, and the pods of those, by uid. */
 async function relatedObjects(
-  cluster: Cluster,
+  read: Read,
   object: KubernetesObject,
-  options: ReadOptions,
+  namespace: string,
 ): Promise<Map<string, KubernetesObject>> {
   const related = new Map([[object.metadata.uid, object]])
   const between = intermediates[object.kind]
   const collections = [...(between ? [between] : []), { apiVersion: 'v1', kind: 'Pod' }]
   for (const collection of collections) {
-    for (const item of await read(cluster, { ...collection, namespace: options.namespace }, options)) {
+    for (const item of await read({ ...collection, namespace })) {
       if (item.metadata.ownerReferences?.some(({ uid }) => related.has(uid))) {
         // Lists of built-in kinds leave the kind out of their items.
         related.set(item.metadata.uid, { ...item, ...collection })
@@ -122,19 +139,12 @@ function endedContainer(status: Readonly<Record<string, unknown>>): string | und
   return undefined
 }
 
-async function warningsAbout(
-  cluster: Cluster,
-  related: ReadonlyMap<string, KubernetesObject>,
-  options: DiagnoseOptions,
-): Promise<string[]> {
+async function warningsAbout(read: Read, related: ReadonlyMap<string, KubernetesObject>): Promise<string[]> {
   const [subject] = related.values()
   const namespace = subject?.metadata.namespace ?? 'default'
   const about = related.size === 1 && subject ? `,involvedObject.uid=${subject.metadata.uid}` : ''
-  const events = await read(
-    cluster,
-    { apiVersion: 'v1', kind: 'Event', namespace, fieldSelector: `type=Warning${about}` },
-    options,
-  )
+  const fieldSelector = `type=Warning${about}`
+  const events = await read({ apiVersion: 'v1', kind: 'Event', namespace, fieldSelector })
   return events
     .filter((event) => isRecord(event['involvedObject']) && related.has(String(event['involvedObject']['uid'])))
     .toSorted((a, b) => timeOf(b).localeCompare(timeOf(a)))
@@ -149,26 +159,19 @@ function timeOf(event: KubernetesObject): string {
   return typeof time === 'string' ? time : ''
 }
 
-/** What cannot be read (403, a kind that the cluster lacks, a cluster that is away) explains nothing, and fails nothing. */
-async function read(
+async function* pagesOf(
   cluster: Cluster,
   collection: CollectionRef,
   options: DiagnoseOptions,
-): Promise<readonly KubernetesObject[]> {
+): AsyncGenerator<readonly KubernetesObject[]> {
   const { basePath, signal, timeoutMs = 4_000 } = options
-  const items: KubernetesObject[] = []
-  try {
-    let continueToken: string | undefined
-    for (let page = 0; page < mostPages; page++) {
-      const listed = await cluster.list(collection, { basePath, signal, timeoutMs, limit: 500, continueToken })
-      items.push(...listed.items)
-      continueToken = listed.continueToken
-      if (continueToken === undefined) break
-    }
-  } catch {
-    signal?.throwIfAborted()
+  let continueToken: string | undefined
+  for (let page = 0; page < mostPages; page++) {
+    const listed = await cluster.list(collection, { basePath, signal, timeoutMs, limit: 500, continueToken })
+    yield listed.items
+    continueToken = listed.continueToken
+    if (continueToken === undefined) return
   }
-  return items
 }
 
 function sentence(findings: readonly string[]): string | undefined {

@@ -9,6 +9,8 @@ export interface WaitReason {
 
 /** Says of tasks that still wait what for, unless they say it already: another worker may have been first. */
 export async function noteReasons(tx: Transaction, reasons: readonly WaitReason[], worker: string): Promise<number> {
+  // A statement of its own: the next one then sees what the worker before us wrote.
+  await sql`select pg_advisory_xact_lock(hashtextextended('sluice.wait_reasons', 0))`.execute(tx)
   const { numAffectedRows } = await sql`
     insert into sluice.domain_events (task_id, tenant_id, type, actor, payload)
     select t.task_id, t.tenant_id, 'task.progress', ${worker}, jsonb_build_object('attempt', t.attempt, 'reason', x.reason)

@@ -11,7 +11,7 @@ export interface WaitReasonsOptions {
   readonly signals: SignalSender
   readonly logger: Logger
   readonly workerId: string
-  /** Explains why the object is not ready (its Pods, its warning events); best effort. */
+  /** Explains why the object is not ready (its Pods, its warning events). Rejects where nothing can be read. */
   diagnose(wait: OpenWait, object: KubernetesObject, signal: AbortSignal): Promise<string | undefined>
   /** Milliseconds that a wait may take without a word, and between two. @default 15_000 */
   readonly explainAfterMs?: number
@@ -32,7 +32,7 @@ interface Pending {
   /** By this process's monotonic clock. */
   dueAt: number
   told: string | undefined
-  found?: { readonly reason: string; readonly why: string | undefined }
+  why: string | undefined
 }
 
 // Thousands of waits take long at one moment: each reads a little, and none of it is in a hurry.
@@ -44,16 +44,15 @@ export function createWaitReasons(options: WaitReasonsOptions): WaitReasons {
   const waiting = new Map<string, Pending>()
 
   const describe = async (pending: Pending): Promise<string> => {
-    const { wait, reason, found } = pending
+    const { wait, reason } = pending
     const { apiVersion, kind, name, namespace, uid } = wait
     if (uid === null || wait.rules.absent === true) return reason
     // As much of it as a look at what belongs to it needs.
     const metadata = { name, uid, resourceVersion: '', ...(namespace !== null && { namespace }) }
     const signal = AbortSignal.timeout(explainMs)
-    const why = await options.diagnose(wait, { apiVersion, kind, metadata }, signal).catch(() => undefined)
-    // Nothing to see may also mean that nothing can be read: what was seen for the same reason still stands.
-    pending.found = { reason, why: why ?? (found?.reason === reason ? found.why : undefined) }
-    return pending.found.why === undefined ? reason : `${reason} ${pending.found.why}`
+    // While nothing can be read, what was seen last still stands.
+    pending.why = await options.diagnose(wait, { apiVersion, kind, metadata }, signal).catch(() => pending.why)
+    return pending.why === undefined ? reason : `${reason} ${pending.why}`
   }
 
   return {
@@ -61,7 +60,10 @@ export function createWaitReasons(options: WaitReasonsOptions): WaitReasons {
       const text = message === undefined || message === '' ? reason : `${reason}: ${endSentence(message)}`
       const known = waiting.get(wait.eventId)
       if (known) known.reason = text
-      else waiting.set(wait.eventId, { wait, reason: text, dueAt: performance.now() + afterMs, told: undefined })
+      else {
+        const dueAt = performance.now() + afterMs
+        waiting.set(wait.eventId, { wait, reason: text, dueAt, told: undefined, why: undefined })
+      }
     },
     forget: (eventId) => waiting.delete(eventId),
     tell: async () => {
