@@ -45,7 +45,10 @@ export async function isWithin(
   )
 }
 
-/** Cancels every task that matches and has not ended: a few hundred per transaction, so that nothing waits for long. */
+/**
+ * Cancels every task that matches and has not ended: a few hundred per transaction, so that nothing waits for long. The
+ * newest first: workers take the oldest, and a group of which one has started meanwhile goes one by one.
+ */
 export async function cancelMany(options: CancelManyOptions, request: ManyRequest): Promise<ManyResult> {
   const { database } = options
   const { tenant, actor } = request
@@ -54,16 +57,16 @@ export async function cancelMany(options: CancelManyOptions, request: ManyReques
   )
   if (request.dryRun === true) return { matched, done: 0, refused: [] }
   let done = 0
-  for (let after = ''; ;) {
+  for (let before = ''; ;) {
     const page = await database.transaction({ role: 'sluice_api', tenant }, (tx) =>
       cancellableTasks(tx, request)
-        .$if(after !== '', (q) => q.where('task_id', '>', after))
-        .orderBy('task_id')
+        .$if(before !== '', (q) => q.where('task_id', '<', before))
+        .orderBy('task_id', 'desc')
         .limit(chunk)
         .execute(),
     )
     if (page.length === 0) return { matched, done, refused: [] }
-    after = page.at(-1)?.task_id ?? after
+    before = page.at(-1)?.task_id ?? before
     const together = new Set<TaskRow>()
     for (const group of groupsToCancel(page)) {
       if (await cancelGroup(options, { ...group, tenant, actor })) for (const task of group.tasks) together.add(task)
