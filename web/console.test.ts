@@ -191,6 +191,18 @@ describe.skipIf(lacksBrowser())('the console in a browser', () => {
       expect(api.store.tasks.get(task_id)?.status).toBe('CANCELLED')
     })
 
+    test('that failed is run again, as a new one that is a press away', async () => {
+      const { task_id } = api.store.add({ target: target('acme'), status: 'FAILED', done: true })
+      await enter(`?view=failed&task=${task_id}`)
+      await page.getByRole('button', { name: 'Run again' }).click()
+      await page.getByRole('article').getByRole('link').click()
+      const panel = page.getByRole('article')
+      await panel.getByText('Again after').waitFor()
+      expect(await panel.getByRole('button', { name: 'Run again' }).count()).toBe(0)
+      await panel.getByRole('link', { name: task_id }).click()
+      await panel.getByRole('button', { name: 'Run again' }).waitFor()
+    })
+
     test('that does not exist says so', async () => {
       await enter('?task=task_nowhere')
       await page.getByRole('heading', { name: 'No such task' }).waitFor()

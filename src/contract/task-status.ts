@@ -35,3 +35,25 @@ const terminal = {
 export function isTerminal(status: TaskStatus): boolean {
   return terminal[status]
 }
+
+const retryable = {
+  AWAITING_APPROVAL: false,
+  SCHEDULED: false,
+  PENDING: false,
+  RUNNING: false,
+  WAITING: false,
+  RETRYING: false,
+  COMPLETED: false,
+  FAILED: true,
+  TIMED_OUT: true,
+  CANCELLED: true,
+  REJECTED: false,
+  EXPIRED: false,
+} as const satisfies Record<TaskStatus, boolean>
+
+/** Whether a task in this status can be asked for again, as a new task. */
+export function isRetryable(status: TaskStatus): boolean {
+  return retryable[status]
+}
+
+export const retryableStatuses: readonly TaskStatus[] = taskStatuses.filter(isRetryable)

@@ -16,7 +16,7 @@ export {
 } from './use-tickets.ts'
 export { useMuted, useNotifications, useUnread, type MutedView, type NotificationsView } from './use-notifications.ts'
 export { TicketPanel, ticketTitle, type TicketPanelProps } from './ticket-panel.tsx'
-export { useCancelTask, useTask, type CancelView, type TaskView } from './use-task.ts'
+export { useCancelTask, useRetryTask, useTask, type CancelView, type RetryView, type TaskView } from './use-task.ts'
 export { useSubmit, type SubmitView } from './use-submit.ts'
 export { useLoginUrl, useSession, type SessionView } from './use-session.ts'
 export { inboxKeys, sessionKeys, taskKeys, ticketKeys } from './query-keys.ts'

@@ -2,11 +2,12 @@ import { useState, type ReactNode } from 'react'
 import { localTimes, progressText, shortTarget } from '../client/index.ts'
 import type { TaskEvent } from '../contract/event.ts'
 import type { Task } from '../contract/task.ts'
+import { isRetryable } from '../contract/task-status.ts'
 import { eventText } from './event-text.ts'
-import { Elapsed, Json, Moment, StatusBadge } from './task-parts.tsx'
-import { useCancelTask, useTask } from './use-task.ts'
+import { Elapsed, Json, type LinksTasks, Moment, StatusBadge, TaskLink } from './task-parts.tsx'
+import { useCancelTask, useRetryTask, useTask } from './use-task.ts'
 
-export interface TaskPanelProps {
+export interface TaskPanelProps extends LinksTasks {
   readonly taskId: string
   /** Put before the title: a way back, for instance. */
   readonly before?: ReactNode
@@ -14,8 +15,8 @@ export interface TaskPanelProps {
   readonly ticketHref?: (ticketId: string) => string
 }
 
-/** One task, live: what it is, why it waits or failed, its timeline, and a way to cancel it. Unstyled; classes `sluice-…`. */
-export function TaskPanel({ taskId, before, ticketHref }: TaskPanelProps) {
+/** One task, live: what it is, why it waits or failed, its timeline, and a way to cancel it or to run it again. Unstyled; classes `sluice-…`. */
+export function TaskPanel({ taskId, before, ticketHref, taskHref }: TaskPanelProps) {
   const { state, task, events, stale, error, retry } = useTask(taskId)
   if (task !== null && state === 'ready') {
     return (
@@ -29,8 +30,9 @@ export function TaskPanel({ taskId, before, ticketHref }: TaskPanelProps) {
           </p>
         )}
         <CancelTask key={task.task_id} task={task} />
+        <RetryTask key={`again ${task.task_id}`} task={task} taskHref={taskHref} />
         <Timeline events={events} />
-        <TaskFacts task={task} events={events} />
+        <TaskFacts task={task} events={events} taskHref={taskHref} />
       </article>
     )
   }
@@ -125,6 +127,26 @@ function CancelTask({ task }: { readonly task: Task }) {
   )
 }
 
+function RetryTask({ task, taskHref }: { readonly task: Task } & LinksTasks) {
+  const { state, accepted, error, retry } = useRetryTask(task.task_id)
+  if (!isRetryable(task.status)) return null
+  return (
+    <div className="sluice-task-retry" aria-live="polite">
+      {error !== null && <p className="sluice-task-refused">{error.message}</p>}
+      {accepted !== null && (
+        <p>
+          Asked for again: <TaskLink taskId={accepted.task_id} taskHref={taskHref} />
+        </p>
+      )}
+      {accepted === null && (
+        <button type="button" disabled={state === 'sending'} onClick={retry}>
+          {state === 'sending' ? 'Asking again…' : 'Run again'}
+        </button>
+      )}
+    </div>
+  )
+}
+
 function Timeline({ events }: { readonly events: readonly TaskEvent[] }) {
   return (
     <section className="sluice-timeline" aria-labelledby="sluice-timeline">
@@ -150,7 +172,11 @@ function withoutPassedProgress(events: readonly TaskEvent[]): TaskEvent[] {
   return events.filter(({ type }, n) => type !== 'task.progress' || events[n + 1]?.type !== 'task.progress')
 }
 
-function TaskFacts({ task, events }: { readonly task: Task; readonly events: readonly TaskEvent[] }) {
+function TaskFacts({
+  task,
+  events,
+  taskHref,
+}: { readonly task: Task; readonly events: readonly TaskEvent[] } & LinksTasks) {
   const input = events[0]?.type === 'task.requested' ? events[0].data['input'] : undefined
   return (
     <section className="sluice-facts" aria-label="Details">
@@ -162,6 +188,11 @@ function TaskFacts({ task, events }: { readonly task: Task; readonly events: rea
         <Fact name="Accepted">
           <Moment at={task.created_at} />
         </Fact>
+        {task.retry_of !== null && (
+          <Fact name="Again after">
+            <TaskLink taskId={task.retry_of} taskHref={taskHref} />
+          </Fact>
+        )}
         {task.attempt > 0 && (
           <Fact name="Attempt">
             {task.attempt} of {task.max_attempts}

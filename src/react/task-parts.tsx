@@ -48,6 +48,16 @@ const ticketTones = {
   cancelled: 'CANCELLED',
 } as const satisfies Record<Ticket['state'], TaskStatus>
 
+export interface LinksTasks {
+  /** Where another task is shown. @default nowhere: its id stands there as it is */
+  readonly taskHref?: ((taskId: string) => string) | undefined
+}
+
+/** Another task, by its id. */
+export function TaskLink({ taskId, taskHref }: { readonly taskId: string } & LinksTasks) {
+  return taskHref === undefined ? <code>{taskId}</code> : <a href={taskHref(taskId)}>{taskId}</a>
+}
+
 /** A value as it went over the wire, to be folded away. */
 export function Json({ title, value }: { readonly title: string; readonly value: unknown }) {
   return (

@@ -1,17 +1,15 @@
 import { useId, useState, type ReactNode } from 'react'
 import { localTimes, shortTarget } from '../client/index.ts'
 import type { Ticket, TicketDetail } from '../contract/approval.ts'
-import { Json, Moment, StatusBadge, TicketState } from './task-parts.tsx'
+import { Json, type LinksTasks, Moment, StatusBadge, TaskLink, TicketState } from './task-parts.tsx'
 import { useDecision, useTicket, useTicketItems, type Verdict } from './use-tickets.ts'
 
-export interface TicketPanelProps {
+export interface TicketPanelProps extends LinksTasks {
   readonly ticketId: string
   /** Who looks at it: the requester may withdraw. @default null */
   readonly principal?: string | null
   /** Put before the title: a way back, for instance. */
   readonly before?: ReactNode
-  /** A link to the task. @default none */
-  readonly taskHref?: ((taskId: string) => string) | undefined
 }
 
 /** One approval request: who wants what, what it would change, what is missing, and the decision. Unstyled; classes `sluice-…`. */
@@ -244,7 +242,7 @@ function Decisions({ ticket }: { readonly ticket: Ticket }) {
   )
 }
 
-function TicketFacts({ ticket, taskHref }: { readonly ticket: Ticket } & Pick<TicketPanelProps, 'taskHref'>) {
+function TicketFacts({ ticket, taskHref }: { readonly ticket: Ticket } & LinksTasks) {
   const facts: readonly (readonly [string, ReactNode])[] = [
     ['Requested by', [ticket.requested_by, ...ticket.joined_by].join(', ')],
     ['Opened', <Moment key="opened" at={ticket.opened_at} />],
@@ -272,10 +270,6 @@ function TicketFacts({ ticket, taskHref }: { readonly ticket: Ticket } & Pick<Ti
       </dl>
     </section>
   )
-}
-
-function TaskLink({ taskId, taskHref }: { readonly taskId: string } & Pick<TicketPanelProps, 'taskHref'>) {
-  return taskHref === undefined ? <code>{taskId}</code> : <a href={taskHref(taskId)}>{taskId}</a>
 }
 
 /** What it is about, in a word or two. */

@@ -1,7 +1,7 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { SluiceProblem } from '../client/index.ts'
 import type { TaskEvent } from '../contract/event.ts'
-import type { Task } from '../contract/task.ts'
+import type { Accepted, Task } from '../contract/task.ts'
 import { taskKeys } from './query-keys.ts'
 import { useSluiceClient } from './sluice-provider.tsx'
 import { useFreshness } from './use-freshness.ts'
@@ -65,6 +65,26 @@ export function useCancelTask(taskId: string): CancelView {
     onSettled: () => queryClient.invalidateQueries({ queryKey: taskKeys.all }),
   })
   return { state: mutationStates[status], message: data?.message ?? null, error, cancel: () => mutate() }
+}
+
+export interface RetryView {
+  readonly state: 'idle' | 'sending' | 'accepted' | 'refused'
+  /** The new task. */
+  readonly accepted: Accepted | null
+  readonly error: Error | null
+  readonly retry: () => void
+}
+
+/** Asks again for what one ended task was to do: a new task, gated by policy like any other. */
+export function useRetryTask(taskId: string): RetryView {
+  const client = useSluiceClient()
+  const queryClient = useQueryClient()
+  const { status, data, error, mutate } = useMutation({
+    mutationFn: () => client.retryTask(taskId),
+    // The live event does the same; this is for when there is no live connection.
+    onSuccess: () => void queryClient.invalidateQueries({ queryKey: taskKeys.lists }),
+  })
+  return { state: mutationStates[status], accepted: data ?? null, error, retry: () => mutate() }
 }
 
 export const mutationStates = { idle: 'idle', pending: 'sending', success: 'accepted', error: 'refused' } as const

@@ -1,9 +1,8 @@
 import { sql } from 'kysely'
 import type { BulkFilter } from '../contract/task-list.ts'
-import type { TaskStatus } from '../contract/task-status.ts'
+import { retryableStatuses, type TaskStatus } from '../contract/task-status.ts'
 import type { Transaction } from '../database/database.ts'
 import { filtered } from './find-tasks.sql.ts'
-import { retryableStatuses } from './retry-task.ts'
 
 interface Selection {
   readonly tenant: string

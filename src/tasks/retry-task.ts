@@ -1,4 +1,4 @@
-import type { TaskStatus } from '../contract/task-status.ts'
+import { isRetryable, retryableStatuses } from '../contract/task-status.ts'
 import type { Database, Transaction } from '../database/database.ts'
 import type { Standing } from '../identity/standing.ts'
 import { RefusedError } from '../operations/define-operation.ts'
@@ -22,23 +22,6 @@ export interface RetryRequest extends Partial<Standing> {
   readonly taskId: string
   readonly actor: string
 }
-
-const retryable = {
-  AWAITING_APPROVAL: false,
-  SCHEDULED: false,
-  PENDING: false,
-  RUNNING: false,
-  WAITING: false,
-  RETRYING: false,
-  COMPLETED: false,
-  FAILED: true,
-  TIMED_OUT: true,
-  CANCELLED: true,
-  REJECTED: false,
-  EXPIRED: false,
-} as const satisfies Record<TaskStatus, boolean>
-
-export const retryableStatuses: readonly TaskStatus[] = ['FAILED', 'TIMED_OUT', 'CANCELLED']
 
 /**
  * Asks for the same change again, as a new task that names the old one, gated by policy like any other. Undefined when the
@@ -86,7 +69,7 @@ export function toRetry(
   { task, input, traceparent, lost }: OpenedRequest,
   { actor, roles, groups, limits, madeBy }: Omit<RetryRequest, 'tenant' | 'taskId'>,
 ): AcceptRequest {
-  if (!retryable[task.status]) {
+  if (!isRetryable(task.status)) {
     throw new RefusedError(
       `The task is ${task.status}: only a task that is ${retryableStatuses.join(', ')} can be tried again.`,
       { status: 409, code: 'not_retryable' },

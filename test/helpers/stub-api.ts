@@ -149,6 +149,11 @@ function serveTask(
     if (!task.done) api.store.append(taskId, 'task.cancelled')
     return json(response, 202, { task: api.store.tasks.get(taskId), message: 'Cancelled; the object stays.' })
   }
+  if (rest === '/retry' && method === 'POST') {
+    const again = api.store.add({ target: task.target, retry_of: taskId })
+    const { task_id, status, links } = again
+    return json(response, 202, { task_id, status, message: 'Task accepted, processing asynchronously', links })
+  }
   if (rest === '/events') {
     if (request.headers.accept === 'text/event-stream') return serveEvents(api.store, taskId, { request, response })
     return json(response, 200, { items: timeline(api.store, taskId), next_page_token: null })

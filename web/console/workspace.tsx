@@ -37,6 +37,7 @@ export function Workspace({ address, go }: WorkspaceProps) {
         <TaskPanel
           taskId={taskId}
           before={before}
+          taskHref={(task) => hrefOf({ ...address, task })}
           ticketHref={(ticket) => hrefOf({ ...frontOf('approvals'), ticket })}
         />
       )}
