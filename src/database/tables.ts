@@ -210,6 +210,8 @@ export interface SchedulesTable {
   missed: 'skip' | 'run_once'
   overlap: 'skip' | 'allow'
   owner: string
+  /** Who had made the token that its owner wrote it with, where that was somebody else. */
+  made_by: string | null
   next_run_at: Date | null
   last_run_at: Date | null
   last_task_id: string | null
@@ -297,6 +299,8 @@ export interface DecisionsTable {
   diff_digest: string | null
   /** UUIDs of the tasks that a rejection names; null: all that the ticket holds. */
   items: Generated<string[] | null>
+  /** Who had made the token that it was given with, where that was somebody else. */
+  made_by: Generated<string | null>
   dropped_at: Generated<Date | null>
   at: Generated<Date>
 }

@@ -85,6 +85,22 @@ describe('a firing is accepted as the schedule’s owner, as of that day', () =>
     })
   })
 
+  test('who made the owner’s token does not decide what the schedule asks for', async () => {
+    const { name } = await person('requester')
+    const maker = await person('approver')
+    const made = await createToken(database, { tenant: 'acme', actor: maker.name, principal: name, name: 'made' })
+    const one = await schedule(createClient({ baseUrl: sluice.url, token: made.token }), `made-${name}`)
+    const { last_task_id: taskId } = (await fired(maker.client, one.schedule_id, one.name)) ?? {}
+    const ticketId = (await maker.client.getTask(taskId ?? '')).ticket?.split('/').at(-1) ?? ''
+    const ticket = await maker.client.getTicket(ticketId)
+    expect(ticket).toMatchObject({ requested_by: name, may_decide: false })
+    const { payload_hash } = ticket
+    await expect(maker.client.approveTicket(ticketId, { payload_hash })).rejects.toMatchObject({
+      problem: { status: 403, code: 'forbidden' },
+    })
+    await (await person('approver')).client.approveTicket(ticketId, { payload_hash })
+  })
+
   test('an owner who may not ask any more: skipped, recorded, told', async () => {
     const { name, client } = await person('viewer', 'requester')
     const made = await schedule(client, `lost-${name}`)

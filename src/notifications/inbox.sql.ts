@@ -1,13 +1,14 @@
 import { sql } from 'kysely'
 import type { NotificationKind } from '../contract/notification.ts'
 import type { Transaction } from '../database/database.ts'
+import type { Audience } from './audience.ts'
 
-/** Who reads: themselves, and everybody of their roles and groups, in one tenant. */
+/** Who reads, in one tenant. */
 export interface Reader {
   readonly tenant: string
   readonly name: string
-  readonly roles: readonly string[]
-  readonly groups?: readonly string[]
+  /** What they hear of. */
+  readonly audiences: readonly Audience[]
 }
 
 export interface InboxQuery {
@@ -88,14 +89,25 @@ export async function upsertMuted(tx: Transaction, reader: Reader, muted: readon
     on conflict (tenant_id, principal) do update set muted = excluded.muted`.execute(tx)
 }
 
-/** Removes a batch of what is older than so many days. Returns how many there were. */
-export async function deleteOld(tx: Transaction, keptDays: number): Promise<number> {
+/** Removes notifications that are older than so many days, with their read marks. Returns how many there were. */
+export async function deleteOldNotifications(tx: Transaction, { keptDays, atMost }: Upkeep): Promise<number> {
   const { numAffectedRows = 0n } = await sql`delete from sluice.notifications where ctid = any(array(
     select ctid from sluice.notifications where created_at < now() - make_interval(days => ${keptDays}::int)
-    limit 1000))`.execute(tx)
-  await sql`delete from sluice.deliveries where ctid = any(array(select ctid from sluice.deliveries
-    where created_at < now() - make_interval(days => ${keptDays}::int) and state <> 'pending' limit 1000))`.execute(tx)
+    limit ${atMost}))`.execute(tx)
   return Number(numAffectedRows)
+}
+
+/** Removes deliveries that are older than so many days, but for those under way. Returns how many there were. */
+export async function deleteOldDeliveries(tx: Transaction, { keptDays, atMost }: Upkeep): Promise<number> {
+  const { numAffectedRows = 0n } = await sql`delete from sluice.deliveries where ctid = any(array(
+    select ctid from sluice.deliveries where created_at < now() - make_interval(days => ${keptDays}::int)
+      and state <> 'pending' limit ${atMost}))`.execute(tx)
+  return Number(numAffectedRows)
+}
+
+interface Upkeep {
+  readonly keptDays: number
+  readonly atMost: number
 }
 
 function mine(reader: Reader) {
@@ -103,14 +115,12 @@ function mine(reader: Reader) {
     select n.notification_id, n.seq, n.kind, n.task_id, n.data, n.created_at, exists (select from sluice.notification_reads r
       where r.principal = ${reader.name} and r.notification_id = n.notification_id) as read
     from sluice.notifications n
-    where n.tenant_id = ${reader.tenant} and n.recipients && ${audience(reader)}::text[]
+    where n.tenant_id = ${reader.tenant} and n.recipients && ${reader.audiences.map(({ recipient }) => recipient)}::text[]
+      and exists (select from jsonb_to_recordset(${JSON.stringify(reader.audiences)}::jsonb)
+          as a (recipient text, pending boolean, environments text[])
+        where a.recipient = any(n.recipients) and a.pending = (n.kind in ('approval_pending', 'approval_changed'))
+          and (a.environments is null or n.environment is null or n.environment = any(a.environments)))
       and not ${reader.name} = any(n.except_principals)
       and not exists (select from sluice.notification_preferences p
         where p.tenant_id = n.tenant_id and p.principal = ${reader.name} and n.kind = any(p.muted))`
-}
-
-function audience({ tenant, name, roles, groups = [] }: Reader): string[] {
-  return [`principal:${name}`, ...roles.map((role) => `role:${role}`), ...groups.map((group) => `group:${group}`)].map(
-    (recipient) => `${tenant}/${recipient}`,
-  )
 }

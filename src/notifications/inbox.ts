@@ -4,7 +4,8 @@ import type { Database, Transaction } from '../database/database.ts'
 import { titleOf } from './notification-title.ts'
 import {
   concerns,
-  deleteOld,
+  deleteOldDeliveries,
+  deleteOldNotifications,
   type InboxQuery,
   insertReads,
   type NotificationRow,
@@ -62,9 +63,21 @@ export function writeMuted(database: Database, reader: Reader, muted: readonly N
 /** Days that a notification, and what became of its deliveries, is kept. */
 const keptDays = 90
 
-/** Removes what is too old, a batch at a time. Returns how many there were. */
-export function deleteOldNotifications(database: Database): Promise<number> {
-  return database.transaction({ role: 'sluice_worker' }, (tx) => deleteOld(tx, keptDays))
+/** What one call removes at most: the next one comes a minute later, and nobody waits for this. */
+const rounds = 20
+
+/** Removes what is too old, a small transaction at a time. Returns how many notifications there were. */
+export async function tidyInbox(database: Database, batchSize = 1_000): Promise<number> {
+  const upkeep = { keptDays, atMost: batchSize }
+  let removed = 0
+  for (const remove of [deleteOldNotifications, deleteOldDeliveries]) {
+    for (let round = 0; round < rounds; round++) {
+      const gone = await database.transaction({ role: 'sluice_worker' }, (tx) => remove(tx, upkeep))
+      if (remove === deleteOldNotifications) removed += gone
+      if (gone < batchSize) break
+    }
+  }
+  return removed
 }
 
 function bound<T>(database: Database, reader: Reader, work: (tx: Transaction) => Promise<T>): Promise<T> {

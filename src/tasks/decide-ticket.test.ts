@@ -144,6 +144,56 @@ describe('a decision is bound to what was decided', () => {
   })
 })
 
+describe('who makes a token for somebody else is behind what is done with it', () => {
+  const anna = person('anna', 'approver')
+  const two = `  - { name: two, approval: { quorum: 2 } }`
+  const withToken = (name: string, madeBy: string) => ({ person: { name, roles: ['approver'], madeBy } })
+
+  test('two approvals are two people’s, whichever of maker and token comes first', async () => {
+    await core.setPolicy(policy(two))
+    const ofAnna = withToken('bot', 'anna')
+    for (const [first, second] of [
+      [anna, ofAnna],
+      [ofAnna, anna],
+    ] as const) {
+      const { taskId } = await accept()
+      await decide(taskId, first)
+      expect(await refusal(decide(taskId, second))).toBe('already_decided')
+      expect(await look(taskId)).toMatchObject({ state: 'open', decided: 1, jobs: 0 })
+      await decide(taskId, person('ben', 'approver'))
+      expect(await look(taskId)).toMatchObject({ state: 'approved', jobs: 1 })
+    }
+    await core.setPolicy(policy(oneApproval))
+  })
+
+  test('who joined with a token that somebody made for them keeps that one from deciding', async () => {
+    const input = { name: randomUUID() }
+    const { taskId } = await accept({ input })
+    expect(await accept({ input, actor: 'bot', madeBy: 'anna' })).toMatchObject({ outcome: 'joined' })
+    expect(await refusal(decide(taskId, anna))).toBe('own_request')
+    expect(await refusal(decide(taskId, withToken('ben', 'anna')))).toBe('done')
+  })
+
+  test('an approval counts no more once its maker, or the principal of a token of theirs, asks for the same', async () => {
+    await core.setPolicy(policy(two))
+    for (const [approval, join] of [
+      [anna, { actor: 'bot', madeBy: 'anna' }],
+      [withToken('bot', 'anna'), { actor: 'anna' }],
+      [withToken('bot', 'anna'), { actor: 'bot' }],
+    ] as const) {
+      const input = { name: randomUUID() }
+      const { taskId } = await accept({ input })
+      await decide(taskId, approval)
+      await accept({ input, ...join })
+      await decide(taskId, person('ben', 'approver'))
+      expect(await look(taskId)).toMatchObject({ state: 'open', decided: 2, jobs: 0 })
+      await decide(taskId, person('carl', 'approver'))
+      expect(await look(taskId)).toMatchObject({ state: 'approved', jobs: 1 })
+    }
+    await core.setPolicy(policy(oneApproval))
+  })
+})
+
 describe('quorum and stages', () => {
   const staged = `
   - name: staged

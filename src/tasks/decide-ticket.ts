@@ -24,11 +24,11 @@ import type { TaskRow } from './task-view.ts'
 import { readTask } from './ticket-dossier.sql.ts'
 import {
   appendToEach,
+  type Asking,
   type EventOfEach,
   type HeldTask,
+  readAsking,
   readHeldTasks,
-  readMakers,
-  readRequesters,
 } from './ticket-items.sql.ts'
 import { aboutTicket, closeOrRenew, tellOfBatch } from './ticket-rest.ts'
 
@@ -147,7 +147,7 @@ async function reject(tx: Transaction, { ticket, held, decision }: Deciding): Pr
   const refused = chooseItems(ticket, held, decision.items)
   const whole = refused.length === held.length
   const items = whole ? undefined : refused.map(({ task_id }) => task_id)
-  await recordDecision(tx, { ticket, decision: 'reject', principal: person.name, comment, diffDigest, items })
+  await recordDecision(tx, { ticket, decision: 'reject', ...signatureOf(person), comment, diffDigest, items })
   const why = decision.comment === undefined ? '' : `: ${decision.comment}`
   const error = problem('rejected', 'Rejected', `Rejected by ${person.name}${why}`)
   await end(tx, { ticket, type: 'task.rejected', tasks: refused, decision, error })
@@ -173,11 +173,11 @@ async function approve(
   const { person, comment = null, diffDigest = null } = decision
   const { ticket_id: ticketId, stages, stage } = ticket
   await refusePerson(tx, ticket, person)
-  await recordDecision(tx, { ticket, decision: 'approve', principal: person.name, comment, diffDigest })
+  await recordDecision(tx, { ticket, decision: 'approve', ...signatureOf(person), comment, diffDigest })
   const given = await readDecisions(tx, ticketId)
-  const requesters = await readRequesters(tx, ticket)
+  const asking = await readAsking(tx, ticket)
   const quorum = stages[stage]?.quorum ?? 1
-  const complete = countApprovals(given, stage, requesters) >= quorum
+  const complete = countApprovals(given, stage, asking) >= quorum
   if (!complete || stage + 1 < stages.length) {
     if (complete) await enterStage(tx, ticketId, stage + 1)
     const next = complete ? stages[stage + 1] : undefined
@@ -186,7 +186,7 @@ async function approve(
       stage: stages[stage]?.name,
       ...said(decision),
       ...(ticket.batch_id !== null && { items: held.length }),
-      ...(next && { notify: deciders(next), requesters }),
+      ...(next && { notify: deciders(next), except: [...namesIn(asking), ...given.flatMap(namesBehind)] }),
     }
     await appendNote(tx, { type: 'ticket.approved', actor: person.name, data })
     return []
@@ -200,7 +200,7 @@ async function approve(
   }
   await appendToEach(tx, { type: 'task.approved', actor: person.name, data, tasks: held })
   // The events hold the tasks' rows. Who joined before them counts as a requester, and their approval for nothing.
-  if (countApprovals(given, stage, await readRequesters(tx, ticket)) < quorum) throw new JoinedMeanwhileError()
+  if (countApprovals(given, stage, await readAsking(tx, ticket)) < quorum) throw new JoinedMeanwhileError()
   await closeTicket(tx, ticketId, { state: 'approved', by: person.name })
   await tellOfBatch(tx, ticket, {
     type: 'ticket.decided',
@@ -243,9 +243,13 @@ function chooseItems(
   return held.filter((item) => chosen.has(item))
 }
 
-function countApprovals(given: readonly DecisionRow[], stage: number, requesters: readonly string[]): number {
-  return given.filter((one) => one.stage === stage && one.decision === 'approve' && !requesters.includes(one.principal))
-    .length
+/** How many approvals a stage has that count: not those of who asked, or came to want it since. */
+export function countApprovals(
+  given: readonly (Signature & Pick<DecisionRow, 'stage' | 'decision'>)[],
+  stage: number,
+  asking: Asking,
+): number {
+  return given.filter((one) => one.stage === stage && one.decision === 'approve' && !isOwn(asking, one)).length
 }
 
 function refuseClosed(ticket: TicketRow & { readonly overdue: boolean }): void {
@@ -276,12 +280,9 @@ function refuseChanged(ticket: TicketRow, { payloadHash, ruleDigest }: TicketDec
 }
 
 async function refusePerson(tx: Transaction, ticket: TicketRow, person: TicketDecision['person']): Promise<void> {
-  const requesters = await readRequesters(tx, ticket)
-  const makers = (await readMakers(tx, [ticket])).get(ticket.ticket_id) ?? []
-  const reason = whyNot(ticket, { requesters, makers }, person)
+  const reason = whyNot(ticket, await readAsking(tx, ticket), person)
   if (reason) throw new TicketRefusedError(reason.code, reason.message)
-  const given = await readDecisions(tx, ticket.ticket_id)
-  if (given.some(({ principal }) => namesOf(person).includes(principal))) {
+  if (hasDecided(await readDecisions(tx, ticket.ticket_id), person)) {
     throw new TicketRefusedError(
       'already_decided',
       'You have decided on this ticket already; somebody else has to go on.',
@@ -289,18 +290,39 @@ async function refusePerson(tx: Transaction, ticket: TicketRow, person: TicketDe
   }
 }
 
+/** Whose name a decision bears, and who had made the token that it was given with. */
+type Signature = Pick<DecisionRow, 'principal' | 'made_by'>
+
 /** Who decides with a token that they made for somebody else decides themselves. */
-const namesOf = ({ name, madeBy }: TicketDecision['person']): readonly string[] =>
-  madeBy === undefined ? [name] : [name, madeBy]
+const namesBehind = ({ principal, made_by }: Signature): readonly string[] =>
+  made_by === null ? [principal] : [principal, made_by]
+
+const namesIn = ({ requesters, makers }: Asking): readonly string[] => [...requesters, ...makers]
+
+const signatureOf = ({ name, madeBy }: TicketDecision['person']): Signature => ({
+  principal: name,
+  made_by: madeBy ?? null,
+})
+
+// Not maker against maker, here and below: who gives all of a tenant their tokens would keep them from deciding for each
+// other, and beside each other.
+function isOwn({ requesters, makers }: Asking, one: Signature): boolean {
+  return makers.includes(one.principal) || namesBehind(one).some((name) => requesters.includes(name))
+}
+
+/** Whether a person, or a token that they made for somebody else, has decided before, whichever of the two came first. */
+export function hasDecided(given: readonly Signature[], person: TicketDecision['person']): boolean {
+  const self = signatureOf(person)
+  return given.some((one) => one.made_by === self.principal || namesBehind(self).includes(one.principal))
+}
 
 /** Why a person may not decide the stage that the ticket is in; undefined when they may. */
 export function whyNot(
   ticket: Pick<TicketRow, 'stages' | 'stage' | 'environment'>,
-  { requesters, makers }: { readonly requesters: readonly string[]; readonly makers: readonly string[] },
+  asking: Asking,
   person: TicketDecision['person'],
 ): { readonly code: 'own_request' | 'not_an_approver'; readonly message: string } | undefined {
-  // Not maker against maker: who gives all of a tenant their tokens would keep them from deciding for each other.
-  if (makers.includes(person.name) || namesOf(person).some((name) => requesters.includes(name))) {
+  if (isOwn(asking, signatureOf(person))) {
     return { code: 'own_request', message: 'Nobody decides on what they asked for, or joined, themselves.' }
   }
   const { environment } = ticket

@@ -251,7 +251,7 @@ async function bindElsewhere(tx: Transaction, { items, free, active }: Elsewhere
   const [stage] = verdict.stages
   const notify = [from.requested_by, ...dropped].map((name) => `principal:${name}`)
   const data = {
-    ...aboutTicket({ ...from, ticket_id: ticketId }),
+    ...aboutTicket({ ...from, ticket_id: ticketId, environment }),
     rule: verdict.rule,
     policy_version: version,
     explain: verdict.explain,

@@ -36,6 +36,8 @@ export interface ScheduleScope {
   readonly database: Database
   readonly tenant: string
   readonly actor: string
+  /** Who had made the token that the actor came with, where that was somebody else. */
+  readonly madeBy?: string | undefined
   /** Seals secrets of inputs. */
   readonly secrets?: SecretBox | undefined
 }
@@ -66,7 +68,7 @@ export async function createSchedule(scope: ScheduleScope, fields: ScheduleField
     const row = await insertSchedule(tx, {
       schedule_id: uuidv7(),
       tenant_id: scope.tenant,
-      owner: scope.actor,
+      ...ownedBy(scope),
       ...toColumns(fields, await databaseNow(tx)),
     })
     if (!row) {
@@ -91,7 +93,7 @@ export function replaceSchedule(
   fields: ScheduleFields,
 ): Promise<ScheduleRow | undefined> {
   return inTenant(scope, async (tx) => {
-    const columns = { ...toColumns(fields, await databaseNow(tx)), owner: scope.actor }
+    const columns = { ...toColumns(fields, await databaseNow(tx)), ...ownedBy(scope) }
     const row = await updateSchedule(tx, scheduleId, columns)
     if (!row) return undefined
     await keepSecrets(tx, scope, row, fields)
@@ -155,6 +157,8 @@ export function toSchedule(row: ScheduleRow): Schedule {
     created_at: row.created_at.toISOString(),
   }
 }
+
+const ownedBy = ({ actor, madeBy }: ScheduleScope) => ({ owner: actor, made_by: madeBy ?? null })
 
 function toColumns(fields: ScheduleFields, now: Date) {
   return {

@@ -57,11 +57,12 @@ export interface OpeningTickets extends SharedRows {
 export async function openSharedTickets(tx: Transaction, opening: OpeningTickets): Promise<number[]> {
   const { rows, tickets, batchId, actor } = opening
   for (const { ticketId, ticket, environments, items } of tickets) {
-    const [environment] = environments.size === 1 ? environments : [opening.strictestEnvironment]
+    const [only = opening.strictestEnvironment, ...others] = environments
+    const environment = others.length === 0 ? only : opening.strictestEnvironment
     const full = await openBatchTicket(tx, {
       batchId,
       actor,
-      ticket: { ...ticket, ticket_id: ticketId, environment: environment ?? opening.strictestEnvironment },
+      ticket: { ...ticket, ticket_id: ticketId, environment },
       items: items.flatMap((position) => {
         const row = rows[position]?.row
         return row ? [{ task_id: row.task_id, position, payload_hash: row.request_hash }] : []
@@ -69,17 +70,20 @@ export async function openSharedTickets(tx: Transaction, opening: OpeningTickets
     })
     if (full !== null) return items
     const [first] = ticket.stages
+    const makers = new Set(items.flatMap((position) => rows[position]?.row.payload.requester?.made_by ?? []))
     await appendNote(tx, {
       type: 'ticket.opened',
       actor,
       data: {
         ticket: toWireId('ticket', ticketId),
         batch: toWireId('batch', batchId),
+        environment,
         rule: ticket.rule,
         rule_digest: ticket.rule_digest,
         policy_version: ticket.policy_version,
         items: items.length,
         notify: first ? deciders(first) : [],
+        except: [...makers],
       },
     })
   }

@@ -7,17 +7,13 @@ import { environmentsOf } from '../identity/standing.ts'
 import type { RequestPayload } from './accept-tasks.sql.ts'
 import type { TicketDecision } from './decide-ticket.ts'
 import type { TaskRow } from './task-view.ts'
-import { readMakers, readRequests } from './ticket-items.sql.ts'
+import { type Asking, readMakers, readRequests } from './ticket-items.sql.ts'
 import { traceIdColumn } from './trace-id.sql.ts'
 
 /** A ticket with everything that it is about. */
-export interface TicketDossier {
+export interface TicketDossier extends Asking {
   readonly ticket: TicketRow
   readonly subject: OneTask | ItemsOfBatch
-  /** Who asked, or joined. */
-  readonly requesters: readonly string[]
-  /** Who asked by somebody else's name. */
-  readonly makers: readonly string[]
   /** Dropped ones too, oldest first. */
   readonly decisions: readonly DecisionRow[]
 }

@@ -46,8 +46,20 @@ export async function readHeldTasks(tx: Transaction, ticket: TicketRow): Promise
     .execute()
 }
 
-/** Who asked for anything that the ticket is about, or joined it: none of them decides. */
-export async function readRequesters(tx: Transaction, ticket: TicketRow): Promise<string[]> {
+/** Who wants what a ticket is about: none of them decides. */
+export interface Asking {
+  /** Who asked for anything of it, or joined it. */
+  readonly requesters: readonly string[]
+  /** Who had made the tokens that it was asked for with, or joined with, for those. */
+  readonly makers: readonly string[]
+}
+
+export async function readAsking(tx: Transaction, ticket: TicketRow): Promise<Asking> {
+  const makers = (await readMakers(tx, [ticket])).get(ticket.ticket_id) ?? []
+  return { requesters: await readRequesters(tx, ticket), makers }
+}
+
+async function readRequesters(tx: Transaction, ticket: TicketRow): Promise<string[]> {
   const { rows } = await sql<{ name: string }>`
     select distinct unnest(t.joined_by || t.requested_by) as name from sluice.tasks t
     where t.task_id = any(array_append(array(select i.task_id from sluice.ticket_items i
@@ -55,18 +67,19 @@ export async function readRequesters(tx: Transaction, ticket: TicketRow): Promis
   return [...new Set([ticket.requested_by, ...rows.map(({ name }) => name)])]
 }
 
-/** Who asked by somebody else's name, with a token that they had made for them, by ticket: none of them decides either. */
+/** Who asked or joined by somebody else's name, with a token that they had made for them, by ticket. */
 export async function readMakers(
   tx: Transaction,
   tickets: readonly Pick<TicketRow, 'ticket_id'>[],
 ): Promise<ReadonlyMap<string, readonly string[]>> {
   const ids = tickets.map(({ ticket_id }) => ticket_id)
   const { rows } = await sql<{ ticket_id: string; names: string[] }>`
-    select h.ticket_id, array_agg(distinct e.payload->'requester'->>'made_by') as names
+    select h.ticket_id, array_agg(distinct m.name) as names
     from (select ticket_id, task_id from sluice.ticket_items where ticket_id = any(${ids}::uuid[])
       union all select ticket_id, task_id from sluice.tickets where ticket_id = any(${ids}::uuid[])) h
-    join sluice.domain_events e on e.task_id = h.task_id and e.type = 'task.requested'
-    where e.payload->'requester' ? 'made_by' group by 1`.execute(tx)
+    join sluice.domain_events e on e.task_id = h.task_id and e.type in ('task.requested', 'task.joined')
+    cross join lateral (select coalesce(e.payload #>> '{requester,made_by}', e.payload->>'made_by') as name) m
+    where m.name is not null group by 1`.execute(tx)
   return new Map(rows.map(({ ticket_id, names }) => [ticket_id, names]))
 }
 

@@ -6,8 +6,9 @@ import type { Transaction } from '../database/database.ts'
 import { readHeldTasks, renewHash } from './ticket-items.sql.ts'
 
 /** What a note says the ticket is about. */
-export const aboutTicket = ({ ticket_id, task_id, batch_id }: TicketRow) => ({
+export const aboutTicket = ({ ticket_id, task_id, batch_id, environment }: TicketRow) => ({
   ticket: toWireId('ticket', ticket_id),
+  environment,
   ...(task_id !== null && { task: toWireId('task', task_id) }),
   ...(batch_id !== null && { batch: toWireId('batch', batch_id) }),
 })

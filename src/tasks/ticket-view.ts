@@ -1,9 +1,10 @@
 import { describeStage } from '../approvals/policy.ts'
+import type { DecisionRow } from '../approvals/ticket.sql.ts'
 import type { Ticket, TicketItem } from '../contract/approval.ts'
 import { toWireId } from '../contract/ids.ts'
 import type { Database } from '../database/database.ts'
 import type { RequestPayload } from './accept-tasks.sql.ts'
-import { type TicketDecision, whyNot } from './decide-ticket.ts'
+import { countApprovals, hasDecided, type TicketDecision, whyNot } from './decide-ticket.ts'
 import {
   readDossiers,
   selectTicketItems,
@@ -63,9 +64,7 @@ export function toTicket(dossier: TicketDossier, person: TicketDecision['person'
   const { ticket, requesters, decisions } = dossier
   const self = ticketLink(ticket.ticket_id)
   const refusal = ticket.state === 'open' ? whyNot(ticket, dossier, person) : undefined
-  const decided = decisions.some(
-    ({ principal, items, dropped_at }) => principal === person.name && items === null && dropped_at === null,
-  )
+  const decided = hasDecided(decisions.filter(counts), person)
   const closed = ticket.state === 'open' ? null : `The ticket is closed: ${ticket.state}.`
   const why = closed ?? refusal?.message ?? (decided ? 'You have decided already; somebody else has to go on.' : null)
   return {
@@ -145,15 +144,10 @@ function subjectOf({
   }
 }
 
-function counting({ requesters, decisions }: TicketDossier, stage: number): number {
-  return decisions.filter(
-    (one) =>
-      one.stage === stage &&
-      one.decision === 'approve' &&
-      one.dropped_at === null &&
-      !requesters.includes(one.principal),
-  ).length
-}
+const counts = ({ items, dropped_at }: DecisionRow): boolean => items === null && dropped_at === null
+
+const counting = (dossier: TicketDossier, stage: number): number =>
+  countApprovals(dossier.decisions.filter(counts), stage, dossier)
 
 function describeNeed(dossier: TicketDossier): string {
   const { subject } = dossier

@@ -1,7 +1,7 @@
 import { noteDrops } from '../audit/seal.ts'
 import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
-import { deleteOldNotifications } from '../notifications/inbox.ts'
+import { tidyInbox } from '../notifications/inbox.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { ResultStore } from '../tasks/result-store.ts'
@@ -81,7 +81,7 @@ export async function tidy(options: HousekeepingOptions): Promise<void> {
     await deleteExpiredKeys(tx)
     await makeEventPartitions(tx)
   })
-  await deleteOldNotifications(options.database)
+  await tidyInbox(options.database)
   await retain(options)
   await options.results?.dispose(options.retentionDays)
 }

@@ -118,7 +118,7 @@ describe('a role that holds in some environments', () => {
     expect(replaced).toMatchObject({ status: 403, body: { detail: why } })
     const theirs = await ask(admin(), 'bank')
     await admin().cancelTask(theirs)
-    await expect(client.retryTask(theirs)).rejects.toMatchObject(forbidden(why))
+    await expect(client.retryTask(theirs)).rejects.toMatchObject(forbidden('Only admin'))
     expect((await admin().listTasks({ requested_by: name })).items.map(({ task_id }) => task_id)).toEqual([mine])
 
     expect(await client.explainPolicy('box.create', input('here'))).toMatchObject({
@@ -163,6 +163,27 @@ describe('a role that holds in some environments', () => {
     const { payload_hash } = await client.getTicket(ticketOf(prod))
     await client.approveTicket(ticketOf(prod), { payload_hash })
     expect(await status(prod)).toBe('PENDING')
+  })
+
+  test('hears of what waits where it decides, and of nothing elsewhere', async () => {
+    const { client } = await person({ approver: ['prod'], requester: [] })
+    const asker = await person({ requester: [] })
+    const told = async (one: SluiceClient) => (await one.listNotifications({ unread: true, page_size: 200 })).items
+    const before = (await told(admin())).length
+    const [prod, test] = [await ask(asker.client, 'bank'), await ask(asker.client, 'here')]
+    const items = [
+      { operation: 'box.create', input: input('lab') },
+      { operation: 'box.create', input: input('lab') },
+    ]
+    await asker.client.submitBatch({ items })
+    expect((await told(client)).map(({ kind, task_id }) => [kind, task_id])).toContainEqual(['approval_pending', prod])
+    expect((await told(client)).map(({ task_id }) => task_id)).not.toContain(test)
+    expect((await told(client)).some(({ batch_id }) => batch_id !== null)).toBe(false)
+    expect((await told(admin())).length).toBe(before + 3)
+    expect(await told(asker.client)).toEqual([])
+    const heard = (await told(client)).map(({ ticket_id }) => ticket_id ?? '')
+    for (const id of heard) expect(await client.getTicket(id)).toMatchObject({ environment: 'prod' })
+    expect(await client.unreadNotifications()).toBe(heard.length)
   })
 
   test('several roles: each where it holds', async () => {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createClient, type SluiceClient } from '../../src/client/index.ts'
 import type { Permission } from '../../src/contract/identity.ts'
+import { connectApi } from './support/api.ts'
 import { startTenants, type Asker, type Tenants } from '../helpers/tenants.ts'
 
 let tenants: Tenants
@@ -74,6 +75,82 @@ describe('a token does what its scopes say, whatever the role of its principal',
     const operator = await limited('operator', 'schedules.write', 'schedules.operate')
     await operator.deleteSchedule(made.schedule_id)
     expect(await token.schedules()).toEqual([])
+  })
+
+  test('a token for schedules.write asks for no change that it may not ask for directly', async () => {
+    const full = await limited('requester', 'schedules.read', 'schedules.write', 'tasks.request')
+    const made = await full.createSchedule({ name: 'own', ...item(), cron: '0 2 1 1 *' })
+    const token = await limited('requester', 'schedules.read', 'schedules.write')
+    await expect(submit(token)).rejects.toMatchObject(forbidden)
+    const api = connectApi(
+      tenants.sluice.url,
+      (
+        await as('requester').createToken({
+          name: 'put',
+          scopes: ['schedules.write'],
+        })
+      ).token,
+    )
+    const replacement = { name: 'own', ...item(), cron: '* * * * *' }
+    expect(await api.send('PUT', `/schedules/${made.schedule_id}`, { body: replacement })).toMatchObject({
+      status: 403,
+      body: { code: 'forbidden', detail: expect.stringContaining('tasks.request') },
+    })
+    await expect(token.createSchedule({ name: 'more', ...item(), cron: '* * * * *' })).rejects.toMatchObject(forbidden)
+    await expect(token.runSchedule(made.schedule_id)).rejects.toMatchObject(forbidden)
+    // What asks for nothing it may.
+    expect(await token.pauseSchedule(made.schedule_id)).toMatchObject({ paused: true })
+    await expect(token.resumeSchedule(made.schedule_id)).rejects.toMatchObject(forbidden)
+    expect(await token.schedules()).toMatchObject([{ name: 'own', cron: '0 2 1 1 *', paused: true }])
+    await token.deleteSchedule(made.schedule_id)
+  })
+
+  test('a token for tasks.cancel, tasks.operate or tasks.read changes nothing else', async () => {
+    const theirs = await submit(as('requester'))
+    const { batch_id } = await as('requester').submitBatch({ items: [item()] })
+    const schedule = await as('requester').createSchedule({ name: 'kept', ...item(), cron: '0 2 1 1 *' })
+    const ticket = (await as('approver').listTickets({ page_size: 1 })).items[0]
+    const all = { operation: ['test.noop'] }
+    const bound = { payload_hash: ticket?.payload_hash ?? '' }
+    for (const scopes of [['tasks.cancel'], ['tasks.operate'], ['tasks.read'], ['schedules.operate']] as const) {
+      const token = await limited('admin', ...scopes)
+      for (const change of [
+        () => submit(token),
+        () => token.submitBatch({ items: [item()] }),
+        () => token.retryTask(theirs),
+        () => token.retryTasks(all),
+        () => token.replayDeadLetters(all),
+        () => token.retryBatch(batch_id),
+        () => token.createSchedule({ name: 'new', ...item(), cron: '* * * * *' }),
+        () => token.runSchedule(schedule.schedule_id),
+        () => token.deleteSchedule(schedule.schedule_id),
+        () => token.pauseQueue({}),
+        () => token.setLimit('tenant', 'acme', { max_running: 1 }),
+        () => token.listWebhooks(),
+        () => token.createWebhook({ style: 'standard', url: 'https://example.com/', kinds: ['task_ended'] }),
+        () => token.createToken({ name: 'more' }),
+        () => token.grantRole({ principal: 'x', role: 'admin' }),
+        () => token.approveTicket(ticket?.ticket_id ?? '', bound),
+        () => token.rejectTicket(ticket?.ticket_id ?? '', bound),
+      ]) {
+        await expect(change(), `${scopes.join()}: ${String(change)}`).rejects.toMatchObject(forbidden)
+      }
+    }
+    const token = await limited('admin', 'tasks.cancel')
+    await expect(token.cancelTask(theirs)).rejects.toMatchObject(forbidden)
+    await expect(token.cancelBatch(batch_id)).rejects.toMatchObject(forbidden)
+    expect(await token.cancelTasks({ task_ids: [theirs] })).toMatchObject({ matched: 0 })
+    await as('admin').deleteSchedule(schedule.schedule_id)
+    await as('admin').cancelTasks(all)
+  })
+
+  test('one by one it tries again no more of other people’s than by filter', async () => {
+    const theirs = await submit(as('requester'))
+    await as('requester').cancelTask(theirs)
+    const token = await limited('admin', 'tasks.request')
+    await expect(token.retryTask(theirs)).rejects.toMatchObject(forbidden)
+    const operating = await limited('admin', 'tasks.request', 'tasks.operate')
+    await operating.retryTask(theirs)
   })
 
   test('pauses, limits and webhooks need their permission, also of an admin', async () => {

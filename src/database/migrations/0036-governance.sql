@@ -52,7 +52,7 @@ create policy every_tenant on sluice.input_secrets to sluice_worker using (true)
 grant select (tenant_id, name, sealed_credentials), update (sealed_credentials) on sluice.clusters to sluice_worker;
 create policy every_tenant on sluice.clusters to sluice_worker using (true) with check (true);
 
--- As in migration 0030; who joins a task comes from somewhere, too.
+-- As in migration 0030; who joins a task comes from somewhere, too, and may have been given the token by somebody.
 create or replace function sluice.accept_one_by_one(requests jsonb)
 returns table (idx int, outcome text, task_id uuid, status text, deduplicated boolean, job_priority int)
 language plpgsql security definer set search_path = sluice, pg_catalog
@@ -173,7 +173,8 @@ begin
     elsif outcome = 'joined' and r.actor <> standing.requested_by and not r.actor = any(standing.joined_by) then
       begin
         insert into domain_events (task_id, tenant_id, type, actor, payload)
-          values (task_id, r.tenant, 'task.joined', r.actor, jsonb_strip_nulls(jsonb_build_object('source', r.payload->'source')));
+          values (task_id, r.tenant, 'task.joined', r.actor, jsonb_strip_nulls(jsonb_build_object('source', r.payload->'source',
+            'made_by', r.payload #>> '{requester,made_by}')));
       exception when sqlstate 'SL001' then
         -- It ended between the look and the join: the request is a new one, and the caller brings it again.
         raise exception 'the task ended while it was joined' using errcode = '23505';

@@ -1,10 +1,15 @@
 -- A schedule whose owner may not ask any more is skipped, and its owner is told.
 
+-- Who had made the token that its owner wrote it with, where that was somebody else: they do not decide what it asks for.
+alter table sluice.schedules add column made_by text;
+
 alter table sluice.notifications drop constraint notifications_kind_check;
 -- Not checked against what is there: all of it fits, and the table may be long.
 alter table sluice.notifications add constraint notifications_kind_check check (kind in ('approval_pending',
   'approval_decided', 'approval_expired', 'approval_changed', 'task_ended', 'batch_ended', 'dead_letter',
   'schedule_skipped')) not valid;
+-- Where the change is that it tells of, where a role says so of its members: who has the role elsewhere hears nothing.
+alter table sluice.notifications add column environment text;
 
 -- What an event tells whom. Of a batch each ticket and the end are told once, for all of its items. One that moves no task says itself what it tells (`tells`), where its type does not.
 create or replace function sluice.make_notifications() returns trigger
@@ -14,6 +19,7 @@ declare
   about text := coalesce(new.task_id::text, new.payload->>'task');
   what text;
   whom text[];
+  place text := new.payload->>'environment';
   wanted boolean := exists (select from webhooks w where w.tenant_id = new.tenant_id and w.deleted_at is null);
 begin
   what := case
@@ -52,16 +58,19 @@ begin
     end if;
     if what = 'dead_letter' then
       whom := whom || array['role:operator', 'role:admin'];
+      select e.payload->>'environment' into place from domain_events e
+        where e.task_id = task.task_id and e.event_id = task.request_event_id and e.at = task.created_at;
     end if;
   end if;
   if cardinality(whom) = 0 then
     return null;
   end if;
-  insert into notifications (seq, tenant_id, kind, recipients, except_principals, task_id, data, dispatched_at)
+  insert into notifications (seq, tenant_id, kind, recipients, except_principals, environment, task_id, data,
+      dispatched_at)
     values (new.seq, new.tenant_id, what, array(select distinct new.tenant_id || '/' || w from unnest(whom) w),
-      array[new.actor] || case when new.type = 'ticket.approved' then
-        array(select jsonb_array_elements_text(coalesce(new.payload->'requesters', '[]'))) else '{}' end,
-      new.task_id,
+      array[new.actor] || array(select jsonb_array_elements_text(new.payload->'except'))
+        || array_remove(array[new.payload #>> '{requester,made_by}'], null),
+      place, new.task_id,
       jsonb_strip_nulls(jsonb_build_object('event', new.type, 'actor', new.actor, 'operation', task.operation,
         'target', task.target, 'status', coalesce(task.status, new.payload->>'status'),
         'ticket', coalesce(task.ticket_id::text, new.payload->>'ticket'), 'task', about,

@@ -4,9 +4,10 @@ import { toWireId } from '../../contract/ids.ts'
 import { bulkActionAnswerSchema, bulkActionSchema, type BulkActionAnswer } from '../../contract/task-list.ts'
 import { RefusedError } from '../../operations/define-operation.ts'
 import type { AcceptRequest } from '../../tasks/accept-task.ts'
-import { cancelMany, type ManyResult, retryMany } from '../../tasks/act-on-many.ts'
+import { cancelMany, isWithin, type ManyResult, retryMany } from '../../tasks/act-on-many.ts'
 import type { BatchRow } from '../../tasks/batch.sql.ts'
 import { acceptBatch, BatchRefusedError, toBatch } from '../../tasks/batch.ts'
+import type { TaskRow } from '../../tasks/task-view.ts'
 import type { App } from '../app.ts'
 import type { Caller } from '../../identity/principal.ts'
 import { environmentsOf, standingOf } from '../../identity/standing.ts'
@@ -73,9 +74,22 @@ export function bulkRoutes(app: App, services: Services): void {
 }
 
 /** Whose tasks the caller may act on. Undefined: everybody's of the tenant. */
-export function reachOf({ principal, permissions }: Caller): Reach | undefined {
+function reachOf({ principal, permissions }: Caller): Reach | undefined {
   const environments = permissions.has('tasks.operate') ? environmentsOf(principal, 'tasks.operate') : []
   return environments && { of: principal.name, environments }
+}
+
+/** Answers 403 unless it is the caller's own task, or they operate where it is: one by one reaches no further than many. */
+export async function refuseOutOfReach(
+  { database }: Services,
+  caller: Caller,
+  { task, verb }: { readonly task: TaskRow; readonly verb: string },
+): Promise<void> {
+  const reach = reachOf(caller)
+  if (!reach || (await isWithin(database, { reach, tenant: caller.tenant, taskId: task.task_id }))) return
+  throw new HttpProblem('forbidden', {
+    detail: `Only ${task.requested_by}, who asked for the task, and an operator or an admin of where it is may ${verb}.`,
+  })
 }
 
 /** As who an action on many acts: who operates on every task of the tenant, anybody else on their own. */

@@ -19,7 +19,7 @@ import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
 import { toAnswer } from '../submit.ts'
 import { toWireEvent } from '../../live/wire-event.ts'
-import { actorOf, toActionAnswer } from './bulk.ts'
+import { actorOf, refuseOutOfReach, toActionAnswer } from './bulk.ts'
 
 const params = z.object({ task_id: z.string() })
 
@@ -76,8 +76,10 @@ export function deadLetterRoutes(app: App, services: Services): void {
       schema: { summary: 'Ask for the change again, as a new task', params, response: { 202: acceptedSchema } },
     },
     async (request, reply) => {
-      const { tenant, principal } = callerOf(request)
+      const caller = callerOf(request)
+      const { tenant, principal } = caller
       const task = await find(tenant, request.params.task_id)
+      await refuseOutOfReach(services, caller, { task, verb: 'replay it' })
       const accepted = await retryTask(services, {
         tenant,
         taskId: task.task_id,

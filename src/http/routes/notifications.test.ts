@@ -6,7 +6,7 @@ import { startTestApi, type TestApi } from '../../../test/helpers/api.ts'
 import { noop } from '../../../test/helpers/core.ts'
 import { type GovernedCore, startGovernedCore } from '../../../test/helpers/governed-core.ts'
 import { until } from '../../../test/helpers/until.ts'
-import { deleteOldNotifications } from '../../notifications/inbox.ts'
+import { tidyInbox } from '../../notifications/inbox.ts'
 import { cancelTask } from '../../tasks/cancel-task.ts'
 import { decideTicket } from '../../tasks/decide-ticket.ts'
 import { expireTickets } from '../../tasks/expire-tickets.ts'
@@ -173,14 +173,45 @@ describe('the inbox', () => {
     })
   })
 
-  test('after 90 days it is cleaned up, read marks too', async () => {
+  test('after 90 days it is cleaned up, read marks and deliveries too, a few at a time', async () => {
+    const count = async () => {
+      const { rows } = await core.database.pool.query<{ kept: number; reads: number; deliveries: string[] }>(
+        `select (select count(*)::int from sluice.notifications where data->>'operation' = 'old') as kept,
+          (select count(*)::int from sluice.notification_reads where principal = 'old') as reads,
+          array(select state from sluice.deliveries where tenant_id = 'old' order by state) as deliveries`,
+      )
+      return rows[0]
+    }
     await core.database.pool.query(
-      `update sluice.notifications set created_at = now() - interval '91 days' where seq = (select min(seq) from sluice.notifications)`,
+      `with hook as (insert into sluice.webhooks (webhook_id, tenant_id, style, url, kinds, created_by)
+          values (gen_random_uuid(), 'old', 'standard', 'https://example.com', '{}', 'old') returning webhook_id),
+        made as (insert into sluice.notifications (seq, tenant_id, kind, recipients, data, created_at, dispatched_at)
+          select i, 'old', 'task_ended', '{old/principal:old}', '{"operation": "old"}',
+            now() - make_interval(days => case when i <= 25 then 90 else 89 end, secs => 60), now()
+          from generate_series(1, 30) i returning *),
+        reads as (insert into sluice.notification_reads (notification_id, tenant_id, principal)
+          select notification_id, 'old', 'old' from made)
+      insert into sluice.deliveries (delivery_id, tenant_id, webhook_id, notification_id, body, state, created_at)
+        select gen_random_uuid(), 'old', webhook_id, notification_id, '{}', case seq when 1 then 'pending' else 'failed' end,
+          created_at from made, hook`,
     )
-    const before = await core.database.pool.query(`select count(*)::int n from sluice.notifications`)
-    expect(await deleteOldNotifications(core.database)).toBe(1)
-    const after = await core.database.pool.query(`select count(*)::int n from sluice.notifications`)
-    expect(after.rows[0].n).toBe(before.rows[0].n - 1)
+    expect(await count()).toMatchObject({ kept: 30, reads: 30 })
+    expect(await tidyInbox(core.database, 10)).toBe(25)
+    // What is under way is kept, and ends.
+    expect(await count()).toEqual({
+      kept: 5,
+      reads: 5,
+      deliveries: ['failed', 'failed', 'failed', 'failed', 'failed', 'pending'],
+    })
+    // At most twenty batches at once: the next call goes on.
+    await core.database.pool.query(
+      `insert into sluice.notifications (seq, tenant_id, kind, recipients, data, created_at, dispatched_at)
+        select i, 'old', 'task_ended', '{old/principal:old}', '{"operation": "old"}', now() - interval '91 days', now()
+        from generate_series(1, 50) i`,
+    )
+    expect(await tidyInbox(core.database, 2)).toBe(40)
+    expect(await tidyInbox(core.database, 2)).toBe(10)
+    expect(await count()).toMatchObject({ kept: 5 })
   })
 })
 

@@ -10,6 +10,7 @@ import {
   readMuted,
   writeMuted,
 } from '../../notifications/inbox.ts'
+import { audiencesOf } from '../../notifications/audience.ts'
 import type { Reader } from '../../notifications/inbox.sql.ts'
 import type { App } from '../app.ts'
 import { callerOf } from '../authenticate.ts'
@@ -103,6 +104,5 @@ export function notificationRoutes(app: App, { database }: Services): void {
 
 export function readerOf(request: FastifyRequest): Reader {
   const { principal, tenant } = callerOf(request)
-  const { name, roles, groups } = principal
-  return { tenant, name, roles, ...(groups && { groups }) }
+  return { tenant, name: principal.name, audiences: audiencesOf(tenant, principal) }
 }

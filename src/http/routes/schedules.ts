@@ -17,6 +17,7 @@ import type { ScheduleRow } from '../../tasks/schedule.sql.ts'
 import type { App } from '../app.ts'
 import type { Caller } from '../../identity/principal.ts'
 import { standingOf } from '../../identity/standing.ts'
+import { authorise } from '../authorise.ts'
 import { callerOf } from '../authenticate.ts'
 import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
@@ -105,6 +106,7 @@ export function scheduleRoutes(app: App, services: Services): void {
       async (request) => {
         const caller = callerOf(request)
         const { schedule_id: id } = await own(caller, request.params.schedule_id)
+        if (verb === 'resume') mayAsk(caller)
         const row = await pauseSchedule(scopeOf(services, caller), id, verb === 'pause')
         if (!row) throw noSuchSchedule(request.params.schedule_id)
         return toSchedule(row)
@@ -120,6 +122,7 @@ export function scheduleRoutes(app: App, services: Services): void {
     async (request, reply) => {
       const caller = callerOf(request)
       const schedule = await own(caller, request.params.schedule_id)
+      mayAsk(caller)
       const { operation, input: shown } = findOperation(services, schedule)
       const kept = { owner: { tenant: caller.tenant, id: schedule.schedule_id }, operation, input: shown }
       const input = await readAsTenant(database, caller.tenant, (tx) => openInput(tx, services.secrets, kept))
@@ -153,6 +156,7 @@ export function scheduleRoutes(app: App, services: Services): void {
 }
 
 async function toFields(services: Services, caller: Caller, body: z.output<typeof scheduleRequestSchema>) {
+  mayAsk(caller)
   const { operation, input } = findOperation(services, body)
   await clusterCheck(services, caller.tenant)({ operation, input })
   await refuseOutside(services, { operation, input, caller })
@@ -170,8 +174,19 @@ async function toFields(services: Services, caller: Caller, body: z.output<typeo
   }
 }
 
+// A schedule asks for changes: who makes, changes, resumes or runs one must be allowed to ask for them.
+function mayAsk(caller: Caller): void {
+  authorise(caller, 'tasks.request')
+}
+
 function scopeOf(services: Services, { principal, tenant }: Caller): ScheduleScope {
-  return { database: services.database, tenant, actor: principal.name, secrets: services.secrets }
+  return {
+    database: services.database,
+    tenant,
+    actor: principal.name,
+    madeBy: principal.madeBy,
+    secrets: services.secrets,
+  }
 }
 
 function idOf(wireId: string): string {

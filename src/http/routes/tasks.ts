@@ -8,7 +8,6 @@ import { isTerminal } from '../../contract/task-status.ts'
 import type { Database } from '../../database/database.ts'
 import { standingOf } from '../../identity/standing.ts'
 import { readEvents } from '../../live/feed.sql.ts'
-import { isWithin } from '../../tasks/act-on-many.ts'
 import { cancelTask } from '../../tasks/cancel-task.ts'
 import { findTask, listTasks } from '../../tasks/find-tasks.ts'
 import { retryTask } from '../../tasks/retry-task.ts'
@@ -25,7 +24,7 @@ import { HttpProblem } from '../problems.ts'
 import type { Services } from '../services.ts'
 import { toAnswer } from '../submit.ts'
 import { waitForEnd } from '../wait-for-end.ts'
-import { reachOf } from './bulk.ts'
+import { refuseOutOfReach } from './bulk.ts'
 
 const params = z.object({ task_id: z.string() })
 
@@ -109,11 +108,7 @@ export function taskRoutes(app: App, services: Services): void {
       const taskId = taskIdOf(request.params.task_id)
       const standing = existing(await findTask(database, tenant, taskId), request.params.task_id)
       // Who joined sees the task; only who asked for it, or who runs the place, may end it.
-      const reach = reachOf(caller)
-      if (reach && !(await isWithin(database, { reach, tenant, taskId }))) {
-        const detail = `Only ${standing.requested_by}, who asked for the task, and an operator or an admin of where it is may cancel it.`
-        throw new HttpProblem('forbidden', { detail })
-      }
+      await refuseOutOfReach(services, caller, { task: standing, verb: 'cancel it' })
       const cancelled = await cancelTask(services, { tenant, taskId, actor: principal.name })
       if (!cancelled) throw noSuchTask(request.params.task_id)
       const { task } = cancelled
@@ -133,9 +128,11 @@ export function taskRoutes(app: App, services: Services): void {
       schema: { summary: 'Try a failed task again, as a new task', params, response: { 202: acceptedSchema } },
     },
     async (request, reply) => {
-      const { tenant, principal } = callerOf(request)
+      const caller = callerOf(request)
+      const { tenant, principal } = caller
       const taskId = taskIdOf(request.params.task_id)
       const standing = existing(await findTask(database, tenant, taskId), request.params.task_id)
+      await refuseOutOfReach(services, caller, { task: standing, verb: 'try it again' })
       const accepted = await retryTask(services, { tenant, taskId, actor: principal.name, ...standingOf(principal) })
       if (!accepted) throw noSuchTask(request.params.task_id)
       const answer = toAnswer(accepted, standing.operation)
