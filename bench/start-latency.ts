@@ -10,10 +10,10 @@ import { z } from 'zod'
 import { createDatabase } from '../src/database/database.ts'
 import { createSignalListener, createSignalSender } from '../src/database/signals.ts'
 import { createWatchHub } from '../src/kubernetes/watch-hub.ts'
-import { completed, defineOperation } from '../src/operations/define-operation.ts'
+import { completed, defineOperation, type Operation } from '../src/operations/define-operation.ts'
 import { createOperationRegistry } from '../src/operations/registry.ts'
 import { createPgBossQueue } from '../src/queue/pg-boss-queue.ts'
-import { createTaskAcceptor } from '../src/tasks/accept-task.ts'
+import { createTaskAcceptor, type TaskAcceptor } from '../src/tasks/accept-task.ts'
 import { createWorker } from '../src/worker/worker.ts'
 import { openBenchDatabase, percentile } from './bench-database.ts'
 
@@ -23,8 +23,8 @@ const tasks = Number(values.tasks ?? 500)
 const bench = await openBenchDatabase()
 const database = createDatabase({ url: bench.url, poolMax: 20 })
 const queue = createPgBossQueue({ database, supervise: true, onError: console.error })
-const signals = createSignalSender(database.pool, console.error)
 const listener = createSignalListener({ url: bench.url, onError: console.error })
+const signals = createSignalSender(database.pool, console.error, listener)
 const silent = { debug() {}, info() {}, warn: console.warn, error: console.error, child: () => silent }
 const noCluster = (): never => {
   throw new Error('no cluster here')
@@ -61,10 +61,18 @@ const worker = createWorker({
 await listener.start()
 await queue.start()
 await worker.start()
-const acceptor = createTaskAcceptor({ database, queue, signals })
+// As in a process of the role `api`: its worker hears over the database.
+const fromAfar = createSignalSender(database.pool, console.error)
+const acceptors = {
+  'in one process': createTaskAcceptor({ database, queue, signals }),
+  'accepted by another process': createTaskAcceptor({ database, queue, signals: fromAfar }),
+}
 
-console.log(`${tasks} tasks of each class, one at a time\n\n| | p50 ms | p99 ms |\n|---|---|---|`)
-for (const kind of operations) {
+console.log(`${tasks} tasks of each class, one at a time\n\n| commit to start | p50 ms | p99 ms |\n|---|---|---|`)
+for (const [place, acceptor] of Object.entries(acceptors))
+  for (const kind of operations) await measure(place, acceptor, kind)
+
+async function measure(place: string, acceptor: TaskAcceptor, kind: Operation): Promise<void> {
   const latencies: number[] = []
   for (let i = 0; i < tasks; i++) {
     const name = randomUUID()
@@ -78,7 +86,7 @@ for (const kind of operations) {
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
   console.log(
-    `| commit to start, ${kind.class} | ${percentile(latencies, 0.5).toFixed(2)} | ${percentile(latencies, 0.99).toFixed(2)} |`,
+    `| ${kind.class}, ${place} | ${percentile(latencies, 0.5).toFixed(2)} | ${percentile(latencies, 0.99).toFixed(2)} |`,
   )
 }
 const roundTrips: number[] = []
@@ -93,6 +101,7 @@ console.log(
 
 await worker.stop()
 await signals.stop()
+await fromAfar.stop()
 await listener.stop()
 await queue.stop()
 await database.stop()

@@ -292,8 +292,8 @@ function assemble(
     onError: (error) => logger.warn('the queue engine reports an error', { error }),
   })
   const onSignalError = (error: Error) => logger.warn('signals are interrupted; polling goes on', { error })
-  const signals = createSignalSender(database.pool, onSignalError)
   const listener = createSignalListener({ url: options.databaseUrl, onError: onSignalError })
+  const signals = createSignalSender(database.pool, onSignalError, listener)
   const clusters = connectClusters(
     options.kubeconfig === undefined && options.inCluster !== true
       ? []

@@ -119,12 +119,22 @@ export function createDatabase(options: DatabaseOptions): Database {
         connections.set(tx, client)
         return work(tx)
       }),
-    unflushed: (text, values) =>
-      /^\s*begin\b/i.test(text)
-        ? pool.query(text, values)
-        : within('begin; set local synchronous_commit = off', (client) => client.query(text, values)),
+    unflushed: (text, values) => {
+      if (/^\s*begin\b/i.test(text)) return pool.query(text, values)
+      if (values?.length) return within(`begin; ${unflushed}`, (client) => client.query(text, values))
+      // One round trip: PostgreSQL runs the statements of one text as one transaction.
+      return pool.query(`${unflushed}; ${text}`).then(withoutFirst)
+    },
     stop: () => (stopped ??= closePool(pool, open)),
   }
+}
+
+const unflushed = 'set local synchronous_commit = off'
+
+// Of several statements there are several results, which the typings do not know.
+function withoutFirst(results: QueryResult): QueryResult {
+  const [, ...rest] = results as unknown as QueryResult[]
+  return (rest.length === 1 ? rest[0] : rest) as QueryResult
 }
 
 const closeMs = 2_000

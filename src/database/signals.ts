@@ -1,3 +1,5 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { randomUUID } from 'node:crypto'
 import { Client, type Pool } from 'pg'
 
 /** What a process can tell the others. A signal is a hint that carries no data: whoever hears it looks for itself. */
@@ -16,13 +18,18 @@ export interface SignalSender {
   stop(): Promise<void>
 }
 
-export function createSignalSender(pool: Pool, onError: (error: Error) => void): SignalSender {
+/** @param near the listener of this process: it hears at once, without the way over the database */
+export function createSignalSender(
+  pool: Pool,
+  onError: (error: Error) => void,
+  near?: Pick<SignalListener, 'hear' | 'id'>,
+): SignalSender {
   const waiting = new Set<Signal>()
   let sending: Promise<void> | undefined
 
   const sendAll = async (): Promise<void> => {
     while (waiting.size > 0) {
-      const payload = [...waiting].join(' ')
+      const payload = [...waiting, ...(near ? [near.id] : [])].join(' ')
       waiting.clear()
       // A lost signal costs latency only: polling stands behind every one. So nobody waits for it to reach the disk.
       await pool.query(notify, [channel, payload]).catch(onError)
@@ -34,6 +41,7 @@ export function createSignalSender(pool: Pool, onError: (error: Error) => void):
     send: (...signals) => {
       for (const signal of signals) waiting.add(signal)
       sending ??= sendAll()
+      near?.hear(signals)
     },
     stop: async () => {
       await sending
@@ -44,6 +52,10 @@ export function createSignalSender(pool: Pool, onError: (error: Error) => void):
 export interface SignalListener {
   /** Calls `listener` on the signal, and once after every reconnect, since signals sent meanwhile are lost. */
   on(signal: Signal, listener: () => void): void
+  /** Stands in what the sender of this process sends, which this process has heard already. */
+  readonly id: string
+  /** As if these signals had arrived. */
+  hear(signals: readonly Signal[]): void
   /** Whether the connection stands. */
   readonly connected: boolean
   start(): Promise<void>
@@ -61,6 +73,9 @@ export interface SignalListenerOptions {
 
 /** Holds the one connection outside the pool: LISTEN belongs to a session. */
 export function createSignalListener(options: SignalListenerOptions): SignalListener {
+  const id = randomUUID()
+  // What a signal sets off is nobody's request: its lines and spans must not say so.
+  const outside = AsyncLocalStorage.snapshot()
   const listeners = new Map<Signal, Set<() => void>>()
   let client: Client | undefined
   let heartbeat: NodeJS.Timeout | undefined
@@ -101,7 +116,8 @@ export function createSignalListener(options: SignalListenerOptions): SignalList
     connection.on('end', () => drop(connection, new Error('the server closed the LISTEN connection')))
     connection.on('notification', (message) => {
       // The payload is ours: words of `Signal`, separated by spaces. An unknown one has no listener.
-      for (const signal of (message.payload ?? '').split(' ')) fire(signal as Signal)
+      const words = (message.payload ?? '').split(' ')
+      if (!words.includes(id)) for (const word of words) fire(word as Signal)
     })
     try {
       await connection.connect()
@@ -123,6 +139,10 @@ export function createSignalListener(options: SignalListenerOptions): SignalList
   }
 
   return {
+    id,
+    hear: (signals) => {
+      if (!stopped) for (const signal of signals) outside(fire, signal)
+    },
     on: (signal, listener) => {
       const set = listeners.get(signal) ?? new Set()
       set.add(listener)

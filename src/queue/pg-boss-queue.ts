@@ -24,6 +24,8 @@ export interface PgBossQueueOptions {
 
 /** Polling stands behind the wake-ups: it finds delayed jobs, and whatever a lost notification left. */
 const pollingSeconds = 1
+/** About what a start takes. The price: ten idle workers are all at work after 50 ms, where there is that much to do. */
+const nextLookMs = 5
 /**
  * How a dead worker's job comes to run again: the engine allows no heartbeat under 10 s, looks every 2 s for one that is
  * over, and waits 1 s before the retry, which a poll finds within another: 14 s at most. The price is a count of its jobs
@@ -114,6 +116,11 @@ async function startWorkers(
     const idle = workers.find((worker) => !worker.busy)
     if (idle) boss.notifyWorker(idle.id)
   }
+  let waking: NodeJS.Timeout | undefined
+  const wakeNext = () => {
+    waking = undefined
+    wake()
+  }
   for (let i = 0; i < options.workers; i++) {
     const worker = { id: '', busy: false }
     worker.id = await boss.work<JobPayload, unknown, typeof engineWorkOptions & { batchSize: number }>(
@@ -121,8 +128,8 @@ async function startWorkers(
       { ...engineWorkOptions, batchSize: options.batchSize },
       async (jobs) => {
         worker.busy = true
-        // There may be more where this came from: the next idle worker looks at once.
-        wake()
+        // There may be more where this came from. Not at once: a look for nothing would compete with this start.
+        waking ??= setTimeout(wakeNext, nextLookMs)
         try {
           const again = new Set(await handler(jobs.map(toClaimedJob)))
           return jobs.map((job) => ({
@@ -142,6 +149,7 @@ async function startWorkers(
   return {
     wake,
     stop: async () => {
+      clearTimeout(waking)
       await (stopped ??= Promise.all(
         workers.map((worker) => boss.offWork(options.queue, { id: worker.id, wait: true })),
       ))

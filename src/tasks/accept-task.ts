@@ -214,7 +214,7 @@ async function acceptGroup(options: TaskAcceptorOptions, group: readonly GatedRe
     for (const kind of await insertJobs(tx, queue, { rows: numbered, accepted })) wake.add(kind)
     return accepted
   })
-  if (wake.size > 0) signals.send('events', ...wake)
+  if (wake.size > 0) signals.send(...wake, 'events')
   return outcomes
     .toSorted((a, b) => a.idx - b.idx)
     .map(({ idx, outcome, task_id, status, deduplicated }) => {

@@ -110,7 +110,7 @@ async function acceptItems(
           return { batch, kinds: await insertJobs(tx, options.queue, { rows, accepted }) }
         },
       )
-      options.signals.send('events', ...kinds)
+      options.signals.send(...kinds, 'events')
       const seconds = (performance.now() - began) / 1000
       for (const { operation } of items)
         options.instruments?.accepted({ operation: operation.type, outcome: 'accepted', seconds })

@@ -85,7 +85,7 @@ async function decidePersistently(options: DecideTicketOptions, decision: Ticket
           return { ...decided, task: taskId === null ? null : await readTask(tx, taskId) }
         },
       )
-      options.signals.send('events', ...released)
+      options.signals.send(...released, 'events')
       return task
     } catch (error) {
       const moved = error instanceof Error && 'code' in error && movedCodes.has(String(error.code))

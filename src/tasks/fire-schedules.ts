@@ -79,7 +79,7 @@ async function fireOnce(options: FireSchedulesOptions, schedule: ScheduleRow): P
         fire(options, tx, { schedule, owner: owner?.principal, allowed, flags }),
       )
       if (kinds === undefined) return false
-      options.signals.send('events', ...kinds)
+      options.signals.send(...kinds, 'events')
       return kinds.length > 0
     } catch (error) {
       if (!isRace(error) || tries >= 3) throw error

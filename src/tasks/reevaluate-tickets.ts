@@ -71,7 +71,7 @@ export async function reevaluateTickets(options: ReevaluateOptions): Promise<num
     const woken = await options.database.transaction({ role: 'sluice_api', tenant: one.tenant }, (tx) =>
       reevaluate(options, tx, one),
     )
-    options.signals.send('events', ...woken)
+    options.signals.send(...woken, 'events')
   }
   return stale.length
 }

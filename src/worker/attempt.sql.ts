@@ -1,5 +1,4 @@
-import { sql } from 'kysely'
-import type { Transaction } from '../database/database.ts'
+import { queryPrepared, type Transaction } from '../database/database.ts'
 import type { FlagValue } from '../platform/feature-flags.ts'
 
 /** A started attempt, with what its operation needs. Times come from the database's clock. */
@@ -39,6 +38,15 @@ export interface HeldJob {
 type Carried = Pick<Attempt, 'ageMs' | 'traceparent' | 'approval' | 'flags'>
 const nothingCarried: Carried = { ageMs: 0, traceparent: null, approval: null, flags: {} }
 
+type StartedRow = Omit<Attempt, keyof Carried> & { readonly heldMs: number | null; readonly carried: Carried | null }
+
+// One call of a function: there is one plan for it.
+const startText = `
+  select task_id as "taskId", held_ms as "heldMs", tenant, operation, cluster, input, attempt, burned,
+    max_attempts as "maxAttempts", retry_of as "retryOf", cancel_requested_by as "cancelRequestedBy",
+    remaining_ms as "remainingMs", elapsed_ms as "elapsedMs", carried
+  from sluice.start_attempts($1::jsonb, $2)`
+
 export interface Claim {
   readonly task_id: string
   readonly event_id: string
@@ -54,11 +62,7 @@ export async function startAttempts(
   claims: readonly Claim[],
   worker: string,
 ): Promise<{ readonly started: readonly Attempt[]; readonly held: readonly HeldJob[] }> {
-  const { rows } = await sql<Omit<Attempt, keyof Carried> & { heldMs: number | null; carried: Carried | null }>`
-    select task_id as "taskId", held_ms as "heldMs", tenant, operation, cluster, input, attempt, burned,
-      max_attempts as "maxAttempts", retry_of as "retryOf", cancel_requested_by as "cancelRequestedBy",
-      remaining_ms as "remainingMs", elapsed_ms as "elapsedMs", carried
-    from sluice.start_attempts(${JSON.stringify(claims)}::jsonb, ${worker})`.execute(tx)
+  const { rows } = await queryPrepared<StartedRow>(tx, startText, [JSON.stringify(claims), worker])
   return {
     started: rows.flatMap(({ heldMs, carried: found, ...attempt }) =>
       heldMs === null ? [{ ...attempt, ...nothingCarried, ...found }] : [],

@@ -98,6 +98,7 @@ export interface Worker {
 
 const finishBatch = 50
 const scanMs = 1_000
+const dispatchMs = 25
 const overdueScanMs = 5_000
 const recordScanMs = 5_000
 const recordWriteMs = 1_000
@@ -224,7 +225,8 @@ export function createWorker(given: WorkerOptions): Worker {
       const dispatch = async () => {
         if ((await dispatchNotifications(options)) > 0) signals.send('deliver')
       }
-      options.listener.on('events', () => background.run('dispatch', dispatch))
+      // Nobody's message is in such a hurry, and a start is.
+      options.listener.on('events', () => background.soon(dispatchMs, 'dispatch', dispatch))
       background.every(scanMs, 'dispatch', dispatch)
       options.listener.on('short', short.wake)
       options.listener.on('long', long.wake)
@@ -273,6 +275,8 @@ interface Background {
   every(intervalMs: number, name: string, work: () => Promise<unknown>): void
   /** Runs now; while one is under way, once more after it. */
   run(name: string, work: () => Promise<unknown>): void
+  /** Runs after this time; whoever asks meanwhile asks for the same run. */
+  soon(delayMs: number, name: string, work: () => Promise<unknown>): void
   stop(): Promise<void>
 }
 
@@ -283,6 +287,7 @@ function createBackground(logger: Logger): Background {
   const timers: NodeJS.Timeout[] = []
   const underWay = new Map<string, Promise<void>>()
   const again = new Set<string>()
+  const asked = new Map<string, NodeJS.Timeout>()
   let stopped = false
   const run = (name: string, work: () => Promise<unknown>): void => {
     if (stopped) return
@@ -301,12 +306,21 @@ function createBackground(logger: Logger): Background {
   }
   return {
     run,
+    soon: (delayMs, name, work) => {
+      if (stopped || asked.has(name)) return
+      const start = () => {
+        asked.delete(name)
+        run(name, work)
+      }
+      asked.set(name, setTimeout(start, delayMs))
+    },
     every: (intervalMs, name, work) => {
       timers.push(setInterval(() => underWay.has(name) || run(name, work), intervalMs))
     },
     stop: async () => {
       stopped = true
       timers.forEach(clearInterval)
+      asked.forEach((timer) => clearTimeout(timer))
       await Promise.all(underWay.values())
     },
   }
