@@ -1,6 +1,7 @@
 import { createApp } from '../src/http/app.ts'
 import type { Services } from '../src/http/services.ts'
 import { createTaskExport } from '../src/tasks/export-tasks.ts'
+import { createAnalysis } from '../src/operations/analysis/analysis-create.ts'
 import { builtInOperations, createOperationRegistry } from '../src/operations/registry.ts'
 
 /** The OpenAPI document of the built-in operations, as `GET /api/v1/openapi.json` answers it. */
@@ -17,7 +18,12 @@ export async function openApiDocument(): Promise<string> {
 function documentedServices(): Services {
   // Each is typed as the service that it stands for, and is none.
   const database = unusedService('database') as Services['database']
-  const operations = createOperationRegistry([...builtInOperations, createTaskExport({ database })])
+  const cache = unusedService('cache') as Services['cache']
+  const operations = createOperationRegistry([
+    ...builtInOperations,
+    createTaskExport({ database }),
+    createAnalysis({ cache }),
+  ])
   return new Proxy({ operations } as Services, {
     get: (target, name) => (name in target ? (Reflect.get(target, name) as unknown) : unusedService(String(name))),
   })

@@ -24,6 +24,7 @@ import { createProcessMetrics, type MetricsOptions } from './metrics/process-met
 import { createMailer, type MailerOptions } from './notifications/mailer.ts'
 import { createSecretBox } from './platform/secret-box.ts'
 import type { Operation } from './operations/define-operation.ts'
+import { createAnalysis } from './operations/analysis/analysis-create.ts'
 import { builtInOperations, createOperationRegistry } from './operations/registry.ts'
 import { createPlatform, type PlatformSettings } from './platform/create-platform.ts'
 import { allowLogFields } from './platform/allow-log-fields.ts'
@@ -74,6 +75,11 @@ export interface StartOptions {
   /** The tenant of those who run the platform: what they set holds for every tenant. @default 'platform' */
   readonly platformTenant?: string
   readonly operations?: readonly Operation[]
+  /**
+   * Hosts of this network that `analysis.create` may fetch from, also over http: `git.corp.example`, `10.0.0.5:3000`.
+   * @default none: only what is on the open internet, by https
+   */
+  readonly gitHosts?: readonly string[]
   /** YAML file of the policy, read again when it changes. Without one the last policy of the database holds. */
   readonly policyFile?: string
   /**
@@ -362,6 +368,7 @@ function assemble(
     operations: createOperationRegistry([
       ...builtInOperations,
       createTaskExport({ database }),
+      createAnalysis({ cache, hosts: options.gitHosts }),
       ...(options.operations ?? []),
     ]),
   }

@@ -27,6 +27,7 @@ export interface SluiceOptions extends OidcOptions {
   readonly platformTenant: string
   readonly policyFile?: string
   readonly trustProxy?: readonly string[]
+  readonly gitHosts?: readonly string[]
   readonly secretKey?: readonly Buffer[]
   readonly mail?: { readonly url: string; readonly from?: string }
   /** A path. */
@@ -134,6 +135,7 @@ async function bringUp(options: StartOptions, parts: StartParts, course: Course)
       ...(options.publicUrl !== undefined && { publicUrl: options.publicUrl }),
       ...(options.policyFile !== undefined && { policyFile: options.policyFile }),
       ...(options.trustProxy !== undefined && { trustProxy: options.trustProxy }),
+      ...(options.gitHosts !== undefined && { gitHosts: options.gitHosts }),
       ...(secretKey !== undefined && { secretKey }),
       ...(options.mail !== undefined && { mail: options.mail }),
       databaseUrl,

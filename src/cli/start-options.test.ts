@@ -95,6 +95,15 @@ test('proxies are addresses and networks', () => {
   expect(parseStartOptions({}, {})).not.toHaveProperty('trustProxy')
 })
 
+test('hosts of repositories are hosts, as a URL has them', () => {
+  const hosts = (SLUICE_GIT_HOSTS: string) => parseStartOptions({}, { SLUICE_GIT_HOSTS }).gitHosts
+  expect(hosts('Git.corp.example, 10.0.0.5:3000')).toEqual(['git.corp.example', '10.0.0.5:3000'])
+  expect(hosts('')).toBeUndefined()
+  for (const wrong of ['https://git.corp', 'git.corp/x', 'a b', 'user@git.corp', '', '*']) {
+    expect(() => hosts(`git.corp,${wrong}`)).toThrow(/^SLUICE_GIT_HOSTS must list hosts/)
+  }
+})
+
 describe('a mistake is one sentence', () => {
   test.each<[string, StartFlags, NodeJS.ProcessEnv, RegExp]>([
     ['port that is no number', { port: '80a' }, {}, /^--port must be a port between 0 and 65535, not "80a"\.$/],

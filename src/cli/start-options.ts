@@ -44,6 +44,8 @@ export interface StartOptions extends OidcOptions, PlatformChoices {
   readonly policyFile?: string
   /** Proxies whose `X-Forwarded-For` is believed. */
   readonly trustProxy?: readonly string[]
+  /** Hosts of this network that repositories may be on. */
+  readonly gitHosts?: readonly string[]
   /** The server that takes e-mail. */
   readonly mail?: { readonly url: string; readonly from?: string }
   /** The tenant of those who run the platform. */
@@ -88,6 +90,7 @@ export function parseStartOptions(flags: StartFlags, env: NodeJS.ProcessEnv): St
     platformTenant: parsePlatformTenant(env['SLUICE_PLATFORM_TENANT'], databaseUrl),
     ...parseMail(env['SLUICE_SMTP_URL'], env['SLUICE_MAIL_FROM']),
     ...parseTrustProxy(env['SLUICE_TRUST_PROXY']),
+    ...parseGitHosts(env['SLUICE_GIT_HOSTS']),
     ...parsePolicyFile(flags.policy ?? env['SLUICE_POLICY']),
     ...parsePlatformChoices(flags, env),
   }
@@ -223,6 +226,15 @@ function parseTrustProxy(value: string | undefined): Pick<StartOptions, 'trustPr
   const wrong = trustProxy.find((one) => !isNetwork(one))
   if (wrong === undefined) return { trustProxy }
   throw new UsageError(`SLUICE_TRUST_PROXY must list addresses or networks such as 10.0.0.0/8, not "${wrong}".`)
+}
+
+function parseGitHosts(value: string | undefined): Pick<StartOptions, 'gitHosts'> {
+  if (value === undefined || value === '') return {}
+  const gitHosts = value.split(',').map((one) => one.trim().toLowerCase())
+  // As it will stand in a URL: nothing but a host, and perhaps a port. There are no patterns.
+  const wrong = gitHosts.find((one) => /[*%]/.test(one) || URL.parse(`http://${one}`)?.host !== one)
+  if (wrong === undefined) return { gitHosts }
+  throw new UsageError(`SLUICE_GIT_HOSTS must list hosts such as git.example.com or 10.0.0.5:3000, not "${wrong}".`)
 }
 
 function isNetwork(text: string): boolean {

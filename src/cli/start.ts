@@ -21,6 +21,7 @@ Variables:
   SLUICE_OBJECTS   as --objects; s3://bucket/prefix?endpoint=https://…&region=… for other servers than Amazon's
   SLUICE_PLATFORM_TENANT  tenant whose operators may limit and pause every tenant (default: platform; embedded: default)
   SLUICE_TRUST_PROXY proxies before the API (addresses, networks): their X-Forwarded-For says where requests come from
+  SLUICE_GIT_HOSTS hosts of this network that repositories may be analysed on, also over http (git.corp, 10.0.0.5:3000)
   SLUICE_SMTP_URL  server that takes e-mail, smtp://user:password@host:587; SLUICE_MAIL_FROM says who writes
   SLUICE_SECRET_KEY 32 bytes in base64: seals secrets in the database (embedded PostgreSQL: kept in --data); to replace
                    it put the new one before it (new,old) and run "sluice secrets rotate"

@@ -1,5 +1,6 @@
 import type { ColumnType, Generated } from 'kysely'
 import type { Role } from '../contract/identity.ts'
+import type { ResourceState } from '../contract/resource.ts'
 import type { TaskStatus } from '../contract/task-status.ts'
 
 type Json<T> = ColumnType<T, string, string>
@@ -116,9 +117,10 @@ export interface ResourcesTable {
   target: string
   base_path: Generated<string>
   generation: BigInteger | null
-  state: 'present' | 'deleted'
+  state: ResourceState
   drift: Generated<'changed' | 'deleted' | null>
   conditions: Json<readonly Record<string, unknown>[]>
+  details: Json<Readonly<Record<string, unknown>>> | null
   task_id: string
   updated_at: Generated<Date>
 }

@@ -2,7 +2,8 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { postWebhook } from './post-webhook.ts'
-import { isPublicAddress, parseWebhookUrl, RefusedAddressError } from './public-address.ts'
+import { isPublicAddress, RefusedAddressError } from '../platform/public-address.ts'
+import { parseWebhookUrl } from './webhook-url.ts'
 
 const hostile = [
   'https://127.0.0.1/',

@@ -1,6 +1,7 @@
 import { request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
-import { pinAddress, type Resolve, parseWebhookUrl } from './public-address.ts'
+import { pinAddress, type Resolve } from '../platform/public-address.ts'
+import { parseWebhookUrl } from './webhook-url.ts'
 
 export interface WebhookRequest {
   readonly url: string

@@ -38,6 +38,8 @@ function contextOf(fields: Partial<PerformContext> = {}): PerformContext {
     attempt: 1,
     flags: {},
     storeResult: () => Promise.reject(new Error('nothing is stored here')),
+    startRecord: () => Promise.reject(new Error('nothing is recorded here')),
+    startedRecord: () => Promise.resolve(undefined),
     signal: AbortSignal.timeout(20_000),
     cluster: () => cluster,
     hub,

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { ResourceState } from '../contract/resource.ts'
 import type { Cluster, KubernetesObject, ObjectRef } from '../kubernetes/cluster.ts'
 
 import type { ReadinessRules } from '../kubernetes/readiness.ts'
@@ -107,6 +108,13 @@ export interface PerformContext extends DryRunContext {
   /** Shows how far it is. */
   report(progress: Progress): void
   /**
+   * Writes the task's record before its end: state `running`, which becomes what the task ends as. Throws
+   * `TargetUnavailableError` `already_running` while another task's record of the same name runs.
+   */
+  startRecord(record: ResourceRecord): Promise<void>
+  /** What this task has started to record, in this attempt or one before. */
+  startedRecord(): Promise<ResourceRecord | undefined>
+  /**
    * Stores a result of any size as a stream, and returns what to pass to `completed`. Small ones need none of this, and
    * JSON above 64 KiB is stored by itself. Nobody looks for secrets in a stream. Throws `no_object_storage` where none is configured.
    */
@@ -131,8 +139,9 @@ export interface DryRun {
   readonly warnings: readonly string[]
 }
 
-/** A managed object as the worker's record will show it. */
+/** A managed object, or an analysis, as the worker's record will show it. */
 export interface ResourceRecord {
+  /** Empty for what is in no cluster. */
   readonly cluster: string
   readonly ref: ObjectRef
   readonly uid?: string | undefined
@@ -140,8 +149,10 @@ export interface ResourceRecord {
   readonly generation?: number | undefined
   /** @default '' (the server itself) */
   readonly basePath?: string | undefined
-  readonly state: 'present' | 'deleted'
+  readonly state: Exclude<ResourceState, 'failed' | 'timed_out' | 'cancelled'>
   readonly conditions: readonly Record<string, unknown>[]
+  /** What was found, where the record is of that. */
+  readonly details?: Readonly<Record<string, unknown>> | undefined
 }
 
 export type Performed =
@@ -163,7 +174,7 @@ export interface Wait {
 
 /** Reads the worker's records, in the caller's tenant. */
 export interface Records {
-  find(object: TargetObject): Promise<{ readonly state: 'present' | 'deleted' } | undefined>
+  find(object: TargetObject): Promise<{ readonly state: ResourceState } | undefined>
 }
 
 /** The input is well-formed and still cannot be accepted: an HTTP error, and nothing is written. */

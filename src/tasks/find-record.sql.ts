@@ -1,3 +1,4 @@
+import type { ResourceState } from '../contract/resource.ts'
 import type { Database } from '../database/database.ts'
 import { readAsTenant } from '../database/read-as-tenant.ts'
 import type { PlacedObject } from '../operations/object-target.ts'
@@ -7,7 +8,7 @@ export function findRecord(
   database: Database,
   tenant: string,
   { cluster, basePath = '', ref }: PlacedObject,
-): Promise<{ readonly state: 'present' | 'deleted' } | undefined> {
+): Promise<{ readonly state: ResourceState } | undefined> {
   return readAsTenant(database, tenant, (tx) =>
     tx
       .selectFrom('resources')

@@ -12,7 +12,7 @@ export interface ResourcePage {
   readonly next_page_token: string | null
 }
 
-/** Managed objects by their target's name. The page token is the last target. */
+/** Managed objects and analyses by their target's name. The page token is the last target. */
 export function listResources(database: Database, tenant: string, query: ResourceListQuery): Promise<ResourcePage> {
   const after = query.page_token === undefined ? undefined : readPageToken(query.page_token)
   const size = query.page_size ?? 50
@@ -39,6 +39,7 @@ function toResource(row: Selectable<ResourcesTable>): Resource {
     state: row.state,
     drift: row.drift,
     conditions: [...row.conditions],
+    details: row.details,
     task_id: toWireId('task', row.task_id),
     updated_at: row.updated_at.toISOString(),
   }

@@ -19,6 +19,7 @@ import type { AttemptAborted } from './abort-reason.ts'
 import { type Attempt, type HeldJob, startAttempts } from './attempt.sql.ts'
 import { backoffMs, taskProblem, toFailure } from './failure.ts'
 import type { Outcome } from './outcome.ts'
+import { runningRecord } from './running-record.ts'
 import type { RunningAttempts } from './running-attempts.ts'
 import type { SettledAttempt, Settler } from './settle.ts'
 
@@ -269,6 +270,7 @@ async function perform(
       const message = 'There is no object storage for the result: start Sluice with --objects.'
       throw new PermanentError(message, { code: 'no_object_storage' })
     },
+    ...runningRecord(options, settled),
   }
   try {
     const shown = operation.input.parse(attempt.input)

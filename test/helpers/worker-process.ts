@@ -3,9 +3,11 @@ import { z } from 'zod'
 import { createDatabase } from '../../src/database/database.ts'
 import { createSignalListener, createSignalSender } from '../../src/database/signals.ts'
 import { createWatchHub } from '../../src/kubernetes/watch-hub.ts'
+import { createAnalysis } from '../../src/operations/analysis/analysis-create.ts'
 import { completed, defineOperation, type PerformContext } from '../../src/operations/define-operation.ts'
 import { TransientError } from '../../src/operations/errors.ts'
 import { createOperationRegistry } from '../../src/operations/registry.ts'
+import { createMemoryCache } from '../../src/platform/memory/memory-cache.ts'
 import { createMemoryLogger } from '../../src/platform/memory/memory-logger.ts'
 import { createPgBossQueue } from '../../src/queue/pg-boss-queue.ts'
 import type { Queue } from '../../src/queue/queue.ts'
@@ -85,7 +87,11 @@ const worker = createWorker({
   queue,
   signals,
   listener,
-  operations: createOperationRegistry([scripted('script.long', 'long'), scripted('script.short', 'short')]),
+  operations: createOperationRegistry([
+    scripted('script.long', 'long'),
+    scripted('script.short', 'short'),
+    createAnalysis({ cache: createMemoryCache(), hosts: (process.env['GIT_HOSTS'] ?? '').split(',') }),
+  ]),
   hub: createWatchHub({ cluster: noCluster }),
   logger: createMemoryLogger(),
   workerId: `process/${process.pid}`,

@@ -4,14 +4,14 @@ import type { App } from '../app.ts'
 import { callerOf } from '../authenticate.ts'
 import type { Services } from '../services.ts'
 
-/** Managed objects. */
+/** Managed objects and analyses. */
 export function resourceRoutes(app: App, services: Services): void {
   app.get(
     '/resources',
     {
       config: { permission: 'resources.read' },
       schema: {
-        summary: 'Managed objects, as the workers last knew them',
+        summary: 'Managed objects and analyses, as the workers last knew them',
         querystring: resourceListQuerySchema,
         response: { 200: resourcePageSchema },
       },

@@ -11,7 +11,7 @@ import {
   webhookPageSchema,
   webhookWithSecretSchema,
 } from '../../contract/webhook.ts'
-import { RefusedAddressError } from '../../notifications/public-address.ts'
+import { RefusedAddressError } from '../../platform/public-address.ts'
 import {
   changeWebhook,
   createWebhook,

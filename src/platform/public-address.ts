@@ -1,7 +1,7 @@
 import { lookup as dnsLookup } from 'node:dns/promises'
 import { BlockList, isIP } from 'node:net'
 
-/** A place that a webhook may not reach. */
+/** A place that what others ask for may not reach. */
 export class RefusedAddressError extends Error {
   readonly code = 'address_refused'
 }
@@ -58,29 +58,14 @@ export type Resolve = (hostname: string) => Promise<readonly Address[]>
 
 const resolveByDns: Resolve = (hostname) => dnsLookup(hostname, { all: true, order: 'verbatim' })
 
-/** Reads a webhook's URL. @throws RefusedAddressError where it is no https URL of a public host, as far as one can see */
-export function parseWebhookUrl(text: string, mayReach: (address: string) => boolean = isPublicAddress): URL {
-  if (text.length > 2_048 || !URL.canParse(text)) throw new RefusedAddressError('This is not a URL.')
-  const url = new URL(text)
-  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && mayReach('127.0.0.1'))) {
-    throw new RefusedAddressError('A webhook needs an https URL.')
-  }
-  if (url.username !== '' || url.password !== '') {
-    throw new RefusedAddressError('A webhook URL holds no user and password: receivers verify the signature.')
-  }
-  const host = bareHost(url)
-  const family = isIP(host)
-  if (family !== 0 && !mayReach(host)) throw new RefusedAddressError(`${host} is not an address of the open internet.`)
-  if (family === 0 && localName.test(host))
-    throw new RefusedAddressError(`${host} is a name of this machine or network.`)
-  return url
-}
+/** Whether a name stands for this machine or this network, whatever DNS says of it. */
+export const isLocalName = (host: string): boolean => localName.test(host)
 
 const localName =
   /^(localhost|[^.]+|.*\.(localhost|local|localdomain|internal|intranet|lan|home|corp|home\.arpa|svc|cluster\.local))\.?$/
 
 /** Without the brackets of an IPv6 address. */
-const bareHost = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '').toLowerCase()
+export const bareHost = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '').toLowerCase()
 
 /**
  * The one address to connect to. Every address of the name must be public; and the answer is what the connection uses,
