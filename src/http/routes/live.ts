@@ -63,6 +63,8 @@ function serve(services: Services, socket: WebSocket, request: FastifyRequest): 
       return refuse(id, 'too_many_subscriptions', `One connection holds at most ${maxSubscriptions} subscriptions.`)
     }
     if (wanted.kind === 'resource') return subscribeToObjects(wanted)
+    if (wanted.kind === 'notifications' && !permissions.has('notifications.read'))
+      return refuse(id, 'forbidden', 'It needs the permission notifications.read.')
     const taskId = wanted.kind === 'task' ? fromWireId('task', wanted.task_id) : undefined
     if (wanted.kind === 'task' && taskId === undefined) return refuse(id, 'not_found', 'This is not a task id.')
     subscriptions.get(id)?.()
