@@ -68,8 +68,8 @@ export interface NewDecision {
   readonly ticket: TicketRow
   readonly decision: 'approve' | 'reject'
   readonly principal: string
-  /** Who had made the token that it is given with, where that was somebody else. */
-  readonly made_by: string | null
+  /** Who else had the token in hand that it is given with. */
+  readonly made_by: readonly string[]
   readonly comment: string | null
   readonly diffDigest: string | null
   /** UUIDs of the tasks that it is about; all that the ticket holds by default. */
@@ -86,7 +86,7 @@ export async function recordDecision(tx: Transaction, decision: NewDecision): Pr
       stage: ticket.stage,
       decision: decision.decision,
       principal: decision.principal,
-      made_by: decision.made_by,
+      made_by: [...decision.made_by],
       comment: decision.comment,
       payload_hash: ticket.payload_hash,
       rule_digest: ticket.rule_digest,

@@ -212,8 +212,8 @@ export interface SchedulesTable {
   missed: 'skip' | 'run_once'
   overlap: 'skip' | 'allow'
   owner: string
-  /** Who had made the token that its owner wrote it with, where that was somebody else. */
-  made_by: string | null
+  /** Who else had the token in hand that its owner wrote it with. */
+  made_by: Generated<string[]>
   next_run_at: Date | null
   last_run_at: Date | null
   last_task_id: string | null
@@ -301,8 +301,8 @@ export interface DecisionsTable {
   diff_digest: string | null
   /** UUIDs of the tasks that a rejection names; null: all that the ticket holds. */
   items: Generated<string[] | null>
-  /** Who had made the token that it was given with, where that was somebody else. */
-  made_by: Generated<string | null>
+  /** Who else had the token in hand that it was given with. */
+  made_by: Generated<string[]>
   dropped_at: Generated<Date | null>
   at: Generated<Date>
 }
@@ -341,6 +341,8 @@ export interface ApiTokensTable {
   hash: Buffer
   scopes: string[] | null
   created_by: string
+  /** Who has it in hand besides its principal. Null in the oldest: `created_by` alone. */
+  made_by: string[] | null
   created_at: Generated<Date>
   expires_at: Date | null
   last_used_at: Date | null

@@ -4,9 +4,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 const secureName = '__Host-sluice_session'
 const plainName = 'sluice_session'
 
-/** The browser's session; where both cookies are there, the one that nobody else can have set. */
+/** The browser's session: over https, and where both cookies are there, the one that nobody else can have set. */
 export function readSessionId(request: FastifyRequest): string | undefined {
-  const id = request.cookies[secureName] ?? request.cookies[plainName]
+  const plain = request.protocol === 'https' ? undefined : request.cookies[plainName]
+  const id = request.cookies[secureName] ?? plain
   return id === '' ? undefined : id
 }
 

@@ -19,7 +19,7 @@ export interface LiveToken {
   readonly tenant: string
   readonly principal: string
   readonly scopes: readonly string[] | null
-  readonly madeBy: string
+  readonly madeBy: readonly string[]
 }
 
 /** The token, unless it is unknown, revoked or expired. */

@@ -23,13 +23,14 @@ export function createKnownReader({ development, platformTenant, issuer }: Known
   const token = async (tx: Transaction, by: Parameters<typeof selectLiveToken>[1]): Promise<Known | undefined> => {
     const found = await selectLiveToken(tx, by)
     if (!found) return undefined
-    const { principal: name, scopes, madeBy, tokenId } = found
+    const { principal: name, scopes, tokenId } = found
+    const madeBy = found.madeBy.filter((maker) => maker !== name)
     return known({
       name,
       // A token acts in its own tenant only, whatever else its principal belongs to.
       grants: (await grants(tx, name)).filter(({ tenant }) => tenant === found.tenant),
       ...(scopes && { scopes }),
-      ...(madeBy !== name && { madeBy }),
+      ...(madeBy.length > 0 && { madeBy }),
       source: { kind: 'token', tokenId },
     })
   }

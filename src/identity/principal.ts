@@ -17,8 +17,8 @@ export interface Known {
   readonly groups?: readonly string[]
   /** A token's scopes: never more than these, whatever the roles say. */
   readonly scopes?: readonly string[]
-  /** Who made the token for this principal, where that was somebody else. */
-  readonly madeBy?: string
+  /** Who else has the token in hand: who made it, or the token that it was made with, for this principal. @default nobody */
+  readonly madeBy?: readonly string[]
   /** What it stands and falls with. */
   readonly source: Source
 }

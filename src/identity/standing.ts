@@ -9,8 +9,8 @@ export interface Standing {
   readonly groups?: readonly string[]
   /** Where a role holds, of those that do not hold everywhere. @default all do */
   readonly limits?: RoleLimits
-  /** Who acts by this name: with a token that they made for somebody else. */
-  readonly madeBy?: string
+  /** Who may be the one that acts by this name: they have made the token for somebody else. @default nobody */
+  readonly madeBy?: readonly string[]
 }
 
 export type RoleLimits = Readonly<Record<string, readonly string[]>>

@@ -22,6 +22,7 @@ const columns = sql.raw(
 export interface NewTokenRow extends Pick<TokenRow, 'token_id' | 'name' | 'principal' | 'prefix' | 'created_by'> {
   readonly tenant: string
   readonly hash: Buffer
+  readonly made_by: readonly string[]
   readonly scopes: readonly string[] | null
   readonly lifetimeMs: number | null
 }
@@ -29,9 +30,9 @@ export interface NewTokenRow extends Pick<TokenRow, 'token_id' | 'name' | 'princ
 export async function insertToken(tx: Transaction, token: NewTokenRow): Promise<TokenRow> {
   const seconds = token.lifetimeMs === null ? null : token.lifetimeMs / 1000
   const { rows } = await sql<TokenRow>`insert into sluice.api_tokens
-      (token_id, tenant_id, principal, name, prefix, hash, scopes, created_by, expires_at)
+      (token_id, tenant_id, principal, name, prefix, hash, scopes, created_by, made_by, expires_at)
     values (${token.token_id}::uuid, ${token.tenant}, ${token.principal}, ${token.name}, ${token.prefix}, ${token.hash},
-      ${token.scopes}::text[], ${token.created_by}, clock_timestamp() + make_interval(secs => ${seconds}::float8))
+      ${token.scopes}::text[], ${token.created_by}, ${token.made_by}::text[], clock_timestamp() + make_interval(secs => ${seconds}::float8))
     returning ${columns}`.execute(tx)
   const [row] = rows
   if (!row) throw new Error('the token that was inserted was not returned')

@@ -14,6 +14,8 @@ const shownCharacters = tokenPrefix.length + 6
 export interface NewToken {
   readonly tenant: string
   readonly actor: string
+  /** Who else has the token in hand that the actor came with: and so this one. @default nobody */
+  readonly madeBy?: readonly string[] | undefined
   readonly principal: string
   readonly name: string
   readonly scopes?: readonly string[] | undefined
@@ -39,6 +41,7 @@ export async function createToken(
       scopes: token.scopes ?? null,
       lifetimeMs: token.lifetimeMs ?? null,
       created_by: actor,
+      made_by: [...new Set([actor, ...(token.madeBy ?? [])])],
     })
     const data = { token_id: toWireId('token', inserted.token_id), principal, name, scopes: inserted.scopes }
     await appendAudit(tx, { type: 'token.created', actor, data })

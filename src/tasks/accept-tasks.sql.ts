@@ -48,7 +48,7 @@ export interface RequestPayload {
     readonly roles: readonly string[]
     readonly groups: readonly string[]
     /** Who asked by the actor's name, with a token that they made for it. */
-    readonly made_by?: string
+    readonly made_by?: readonly string[]
   }
   /** Why it cannot be accepted: `accept_tasks` writes nothing and answers so, unless the key was used before. */
   readonly refused?: 'denied' | 'unconfirmed'

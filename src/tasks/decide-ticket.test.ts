@@ -128,13 +128,13 @@ describe('a decision is bound to what was decided', () => {
     expect(await refusal(decide(taskId, person('joe', 'approver')))).toBe('own_request')
     expect(await refusal(decide(taskId, { ...person('rita', 'approver'), decision: 'reject' }))).toBe('own_request')
     // With a token that the requester made for somebody else.
-    const puppet = { person: { name: 'puppet', roles: ['approver'], madeBy: 'rita' } }
+    const puppet = { person: { name: 'puppet', roles: ['approver'], madeBy: ['rita'] } }
     expect(await refusal(decide(taskId, puppet))).toBe('own_request')
-    const { taskId: asked } = await accept({ actor: 'puppet', madeBy: 'rita' })
+    const { taskId: asked } = await accept({ actor: 'puppet', madeBy: ['rita'] })
     expect(await refusal(decide(asked, person('rita', 'approver')))).toBe('own_request')
     // Who gave both of them their tokens keeps them from nothing.
-    const { taskId: theirs } = await accept({ actor: 'bob', madeBy: 'admin' })
-    expect(await refusal(decide(theirs, { person: { name: 'eve', roles: ['approver'], madeBy: 'admin' } }))).toBe(
+    const { taskId: theirs } = await accept({ actor: 'bob', madeBy: ['admin'] })
+    expect(await refusal(decide(theirs, { person: { name: 'eve', roles: ['approver'], madeBy: ['admin'] } }))).toBe(
       'done',
     )
     expect(await refusal(decide(taskId, person('olga', 'operator')))).toBe('not_an_approver')
@@ -147,7 +147,7 @@ describe('a decision is bound to what was decided', () => {
 describe('who makes a token for somebody else is behind what is done with it', () => {
   const anna = person('anna', 'approver')
   const two = `  - { name: two, approval: { quorum: 2 } }`
-  const withToken = (name: string, madeBy: string) => ({ person: { name, roles: ['approver'], madeBy } })
+  const withToken = (name: string, ...madeBy: string[]) => ({ person: { name, roles: ['approver'], madeBy } })
 
   test('two approvals are two people’s, whichever of maker and token comes first', async () => {
     await core.setPolicy(policy(two))
@@ -169,7 +169,7 @@ describe('who makes a token for somebody else is behind what is done with it', (
   test('who joined with a token that somebody made for them keeps that one from deciding', async () => {
     const input = { name: randomUUID() }
     const { taskId } = await accept({ input })
-    expect(await accept({ input, actor: 'bot', madeBy: 'anna' })).toMatchObject({ outcome: 'joined' })
+    expect(await accept({ input, actor: 'bot', madeBy: ['anna'] })).toMatchObject({ outcome: 'joined' })
     expect(await refusal(decide(taskId, anna))).toBe('own_request')
     expect(await refusal(decide(taskId, withToken('ben', 'anna')))).toBe('done')
   })
@@ -177,7 +177,7 @@ describe('who makes a token for somebody else is behind what is done with it', (
   test('an approval counts no more once its maker, or the principal of a token of theirs, asks for the same', async () => {
     await core.setPolicy(policy(two))
     for (const [approval, join] of [
-      [anna, { actor: 'bot', madeBy: 'anna' }],
+      [anna, { actor: 'bot', madeBy: ['anna'] }],
       [withToken('bot', 'anna'), { actor: 'anna' }],
       [withToken('bot', 'anna'), { actor: 'bot' }],
     ] as const) {

@@ -290,18 +290,20 @@ async function refusePerson(tx: Transaction, ticket: TicketRow, person: TicketDe
   }
 }
 
-/** Whose name a decision bears, and who had made the token that it was given with. */
-type Signature = Pick<DecisionRow, 'principal' | 'made_by'>
+/** Whose name a decision bears, and who else had the token in hand that it was given with. */
+interface Signature {
+  readonly principal: string
+  readonly made_by: readonly string[]
+}
 
 /** Who decides with a token that they made for somebody else decides themselves. */
-const namesBehind = ({ principal, made_by }: Signature): readonly string[] =>
-  made_by === null ? [principal] : [principal, made_by]
+const namesBehind = ({ principal, made_by }: Signature): readonly string[] => [principal, ...made_by]
 
 const namesIn = ({ requesters, makers }: Asking): readonly string[] => [...requesters, ...makers]
 
 const signatureOf = ({ name, madeBy }: TicketDecision['person']): Signature => ({
   principal: name,
-  made_by: madeBy ?? null,
+  made_by: madeBy ?? [],
 })
 
 // Not maker against maker, here and below: who gives all of a tenant their tokens would keep them from deciding for each
@@ -313,7 +315,7 @@ function isOwn({ requesters, makers }: Asking, one: Signature): boolean {
 /** Whether a person, or a token that they made for somebody else, has decided before, whichever of the two came first. */
 export function hasDecided(given: readonly Signature[], person: TicketDecision['person']): boolean {
   const self = signatureOf(person)
-  return given.some((one) => one.made_by === self.principal || namesBehind(self).includes(one.principal))
+  return given.some((one) => one.made_by.includes(self.principal) || namesBehind(self).includes(one.principal))
 }
 
 /** Why a person may not decide the stage that the ticket is in; undefined when they may. */

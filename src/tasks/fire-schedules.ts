@@ -169,7 +169,7 @@ async function startTask(
     tenant: schedule.tenant_id,
     actor: schedule.owner,
     ...(owner && standingOf(owner)),
-    ...(schedule.made_by !== null && { madeBy: schedule.made_by }),
+    ...(schedule.made_by.length > 0 && { madeBy: schedule.made_by }),
     scheduleId: schedule.schedule_id,
   }
   const group = [{ request, row: toAcceptRow(request, options.places) }]

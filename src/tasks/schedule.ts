@@ -36,8 +36,8 @@ export interface ScheduleScope {
   readonly database: Database
   readonly tenant: string
   readonly actor: string
-  /** Who had made the token that the actor came with, where that was somebody else. */
-  readonly madeBy?: string | undefined
+  /** Who else had the token in hand that the actor came with. @default nobody */
+  readonly madeBy?: readonly string[] | undefined
   /** Seals secrets of inputs. */
   readonly secrets?: SecretBox | undefined
 }
@@ -158,7 +158,7 @@ export function toSchedule(row: ScheduleRow): Schedule {
   }
 }
 
-const ownedBy = ({ actor, madeBy }: ScheduleScope) => ({ owner: actor, made_by: madeBy ?? null })
+const ownedBy = ({ actor, madeBy }: ScheduleScope) => ({ owner: actor, made_by: [...(madeBy ?? [])] })
 
 function toColumns(fields: ScheduleFields, now: Date) {
   return {

@@ -50,7 +50,7 @@ export async function readHeldTasks(tx: Transaction, ticket: TicketRow): Promise
 export interface Asking {
   /** Who asked for anything of it, or joined it. */
   readonly requesters: readonly string[]
-  /** Who had made the tokens that it was asked for with, or joined with, for those. */
+  /** Who else had the tokens in hand that it was asked for with, or joined with. */
   readonly makers: readonly string[]
 }
 
@@ -78,8 +78,8 @@ export async function readMakers(
     from (select ticket_id, task_id from sluice.ticket_items where ticket_id = any(${ids}::uuid[])
       union all select ticket_id, task_id from sluice.tickets where ticket_id = any(${ids}::uuid[])) h
     join sluice.domain_events e on e.task_id = h.task_id and e.type in ('task.requested', 'task.joined')
-    cross join lateral (select coalesce(e.payload #>> '{requester,made_by}', e.payload->>'made_by') as name) m
-    where m.name is not null group by 1`.execute(tx)
+    cross join lateral jsonb_array_elements_text(coalesce(e.payload #> '{requester,made_by}', e.payload->'made_by')) as m (name)
+    group by 1`.execute(tx)
   return new Map(rows.map(({ ticket_id, names }) => [ticket_id, names]))
 }
 

@@ -24,11 +24,15 @@ language sql stable security definer set search_path = sluice, pg_catalog as $$
   order by tenant_id, b.role, b.environments
 $$;
 
+-- Who has the token in hand besides its principal: who made it, and whoever made the token that it was made with. Null in
+-- tokens that are older than this: their maker alone.
+alter table sluice.api_tokens add column made_by text[];
+
 -- As live_token, with who made the token.
 create function sluice.live_api_token(by_hash bytea, by_id uuid)
-returns table (token_id uuid, tenant text, principal text, scopes text[], made_by text, expires_at timestamptz)
+returns table (token_id uuid, tenant text, principal text, scopes text[], made_by text[], expires_at timestamptz)
 language sql stable security definer set search_path = sluice, pg_catalog as $$
-  select t.token_id, t.tenant_id, t.principal, t.scopes, t.created_by, t.expires_at from api_tokens t
+  select t.token_id, t.tenant_id, t.principal, t.scopes, coalesce(t.made_by, array[t.created_by]), t.expires_at from api_tokens t
   where (t.hash = by_hash or t.token_id = by_id) and t.revoked_at is null
     and (t.expires_at is null or t.expires_at > clock_timestamp())
 $$;

@@ -174,7 +174,7 @@ begin
       begin
         insert into domain_events (task_id, tenant_id, type, actor, payload)
           values (task_id, r.tenant, 'task.joined', r.actor, jsonb_strip_nulls(jsonb_build_object('source', r.payload->'source',
-            'made_by', r.payload #>> '{requester,made_by}')));
+            'made_by', r.payload #> '{requester,made_by}')));
       exception when sqlstate 'SL001' then
         -- It ended between the look and the join: the request is a new one, and the caller brings it again.
         raise exception 'the task ended while it was joined' using errcode = '23505';

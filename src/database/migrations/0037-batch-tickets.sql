@@ -18,8 +18,8 @@ create index ticket_items_of on sluice.ticket_items (ticket_id, position);
 
 -- The items that a rejection names; null: it is about all that the ticket holds. Who rejected some may decide on the rest.
 alter table sluice.decisions add column items uuid[];
--- Who had made the token that it was given with, where that was somebody else.
-alter table sluice.decisions add column made_by text;
+-- Who else had the token in hand that it was given with.
+alter table sluice.decisions add column made_by text[] not null default '{}';
 drop index sluice.decisions_once;
 create unique index decisions_once on sluice.decisions (ticket_id, principal) where dropped_at is null and items is null;
 

@@ -1,7 +1,7 @@
 -- A schedule whose owner may not ask any more is skipped, and its owner is told.
 
--- Who had made the token that its owner wrote it with, where that was somebody else: they do not decide what it asks for.
-alter table sluice.schedules add column made_by text;
+-- Who else had the token in hand that its owner wrote it with: they do not decide what it asks for.
+alter table sluice.schedules add column made_by text[] not null default '{}';
 
 alter table sluice.notifications drop constraint notifications_kind_check;
 -- Not checked against what is there: all of it fits, and the table may be long.
@@ -69,7 +69,7 @@ begin
       dispatched_at)
     values (new.seq, new.tenant_id, what, array(select distinct new.tenant_id || '/' || w from unnest(whom) w),
       array[new.actor] || array(select jsonb_array_elements_text(new.payload->'except'))
-        || array_remove(array[new.payload #>> '{requester,made_by}'], null),
+        || array(select jsonb_array_elements_text(new.payload #> '{requester,made_by}')),
       place, new.task_id,
       jsonb_strip_nulls(jsonb_build_object('event', new.type, 'actor', new.actor, 'operation', task.operation,
         'target', task.target, 'status', coalesce(task.status, new.payload->>'status'),

@@ -29,6 +29,7 @@ export function tokenRoutes(app: App, { database, identity }: Services): void {
       const { token, shown } = await createToken(database, {
         tenant: caller.tenant,
         actor: caller.principal.name,
+        madeBy: caller.principal.madeBy,
         principal,
         name,
         scopes: narrow(caller, scopes ?? knownOf(request).scopes),
