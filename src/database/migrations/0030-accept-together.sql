@@ -211,7 +211,8 @@ begin
   select r.idx, 'accepted', r.task_id, r.payload->>'status', false, sluice.job_priority(r.priority, r.turn) from turns r;
 end $$;
 
--- Those of which some are known already, or need an approval: per request, in the order of the keys.
+-- Those of which some are known already, or need an approval: per request, in the order of the keys. Who joins a task comes
+-- from somewhere, too, and may have been given the token by others.
 create function sluice.accept_one_by_one(requests jsonb)
 returns table (idx int, outcome text, task_id uuid, status text, deduplicated boolean, job_priority int)
 language plpgsql security definer set search_path = sluice, pg_catalog
@@ -332,7 +333,8 @@ begin
     elsif outcome = 'joined' and r.actor <> standing.requested_by and not r.actor = any(standing.joined_by) then
       begin
         insert into domain_events (task_id, tenant_id, type, actor, payload)
-          values (task_id, r.tenant, 'task.joined', r.actor, '{}');
+          values (task_id, r.tenant, 'task.joined', r.actor, jsonb_strip_nulls(jsonb_build_object('source', r.payload->'source',
+            'made_by', r.payload #> '{requester,made_by}')));
       exception when sqlstate 'SL001' then
         -- It ended between the look and the join: the request is a new one, and the caller brings it again.
         raise exception 'the task ended while it was joined' using errcode = '23505';
