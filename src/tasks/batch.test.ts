@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
+import { availableParallelism, loadavg } from 'node:os'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Core, noop, startCore } from '../../test/helpers/core.ts'
 import { startGovernedCore } from '../../test/helpers/governed-core.ts'
-import { until } from '../../test/helpers/until.ts'
 import { accept, reached, readTask, startWorker, testOperation } from '../../test/helpers/worker.ts'
 import { toWireId } from '../contract/ids.ts'
 import { completed, type Operation } from '../operations/define-operation.ts'
@@ -36,7 +36,8 @@ const item = (operation: Operation, name: string = randomUUID()) => ({
 const bulk = (items: ReturnType<typeof item>[], fields: Partial<Parameters<typeof acceptBatch>[1]> = {}) =>
   acceptBatch(core, { items, tenant: 'default', actor: 'requester', onError: 'continue', ...fields })
 const ended = async (batchId: string) => {
-  await until(async () => (await findBatch(core.database, 'default', batchId))?.completed_at instanceof Date)
+  const isEnded = async () => (await findBatch(core.database, 'default', batchId))?.completed_at instanceof Date
+  await expect.poll(isEnded, { timeout: 25_000, interval: 10 }).toBe(true)
   const batch = await findBatch(core.database, 'default', batchId)
   if (!batch) throw new Error('the batch is gone')
   return batch
@@ -51,10 +52,12 @@ describe('bulk: one transaction, one batch', () => {
       const batch = await bulk(items)
       return { batch, ms: performance.now() - began }
     }
-    // What it can do, on a machine that may be busy with something else at one moment.
+    // What it can do, on a machine that may be busy with something else at one moment; where more than two programs per
+    // core want to run all the time, this one gets its share of the time.
+    const withinMs = () => 5_000 * Math.max(1, (loadavg()[0] ?? 0) / availableParallelism() / 2)
     let { batch, ms } = await submit()
     for (let again = 0; again < 2 && ms >= 5_000; again++) ({ batch, ms } = await submit())
-    expect(ms).toBeLessThan(5_000)
+    expect(ms).toBeLessThan(withinMs())
     expect(batch).toMatchObject({ total: 10_000, counts: { PENDING: 10_000 } })
     const { rows: written } = await core.database.pool.query(
       `select count(distinct xmin::text)::int as transactions from sluice.tasks where batch_id = $1`,

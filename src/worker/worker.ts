@@ -168,7 +168,7 @@ export function createWorker(given: WorkerOptions): Worker {
       settle: async (attempt, outcome) => {
         await progress.flush(attempt)
         await settler.settle(attempt, outcome)
-        if (someHeld) background.run('wake held', lookForHeld)
+        lookBehind(outcome.kind === 'failed' || outcome.kind === 'timed_out')
       },
     },
     onProgress: (attempt, report) => progress.report(attempt, report),
@@ -194,8 +194,16 @@ export function createWorker(given: WorkerOptions): Worker {
     watcher.bringForward(waiting)
   }
 
+  const stopAll = () => stopBatches(options)
+
   const lookForHeld = async (): Promise<void> => {
     someHeld = await wakeHeld({ database, queue, signals })
+  }
+
+  /** What the end of a task may have made due: somebody held starts, or the rest of its batch is cancelled. */
+  const lookBehind = (mayHaveFailed: boolean): void => {
+    if (someHeld) background.run('wake held', lookForHeld)
+    if (mayHaveFailed) background.run('stopping batches', stopAll)
   }
 
   return {
@@ -212,7 +220,7 @@ export function createWorker(given: WorkerOptions): Worker {
         runTasks(runOptions, 'sluice-long', jobs),
       )
       const finish = await queue.work('sluice-finish', { workers: 1, batchSize: finishBatch }, (jobs) =>
-        finishWaits({ ...options, lookMs: 15_000 }, jobs),
+        finishWaits({ ...options, lookMs: 15_000 }, jobs).finally(() => lookBehind(true)),
       )
       const dead = await queue.work('sluice-dead', { workers: 1, batchSize: 10 }, (jobs) =>
         endAbandonedDeliveries(options, jobs).then(() => endDeadLetters(options, jobs)),
@@ -246,7 +254,7 @@ export function createWorker(given: WorkerOptions): Worker {
       background.every(scanMs, 'wait reasons', reasons.tell)
       background.every(scanMs, 'wake held', lookForHeld)
       background.every(scanMs, 'schedules', () => fireSchedules(options))
-      background.every(scanMs, 'stopping batches', () => stopBatches(options))
+      background.every(scanMs, 'stopping batches', stopAll)
       background.every(heartbeatMs, 'heartbeat', () => heartbeat.beat(running.count))
       background.every(sealMs, 'seal', () => sealEvents({ database }))
       background.every(tidyMs, 'tidy', () => tidy(housekeeping))

@@ -52,6 +52,7 @@ declare
   free boolean := not exists (select from pauses) and not exists (select from limits)
     and not exists (select from cluster_health h where h.open_until is not null);
 begin
+  perform lock_for_start(array(select (x->>'task_id')::uuid from jsonb_array_elements(claims) x), free);
   for c in
     select x.task_id, x.claim from jsonb_to_recordset(claims) as x (task_id uuid, event_id uuid, claim int)
     join tasks k on k.task_id = x.task_id and k.request_event_id = x.event_id

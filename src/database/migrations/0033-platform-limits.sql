@@ -124,15 +124,34 @@ begin
       where x.operation = l.key and x.status = 'RUNNING' and x.task_id is distinct from beside and l.tenant_id in ('', x.tenant_id)) end;
 end $$;
 
+-- The locks of all that start_attempts looks at, in the one order that every transaction keeps: tasks, clusters, limits,
+-- batches. Taken claim by claim, two starts, or a start and a cancelled batch, would wait for each other.
+create function sluice.lock_for_start(ids uuid[], free boolean) returns void
+language plpgsql security definer set search_path = sluice, pg_catalog set enable_seqscan = off set jit = off as $$
+declare counted tasks[] := array(select t from tasks t where t.task_id = any(ids) and (not free or t.batch_id is not null));
+begin
+  if cardinality(counted) = 0 then return; end if;
+  perform from tasks t where t.task_id = any(ids) order by t.task_id for update;
+  perform from cluster_health h where h.open_until is not null and exists (select from unnest(counted) c
+      where h.cluster in (c.cluster, c.tenant_id || '/' || c.cluster)) order by h.cluster for update;
+  perform from limits l where exists (select from unnest(counted) c where l.tenant_id in ('', c.tenant_id)
+      and (l.scope, l.key) in (('tenant', c.tenant_id), ('cluster', c.cluster), ('operation', c.operation)))
+    order by l.tenant_id, l.scope, l.key for update;
+  perform from batches b where b.batch_id in (select c.batch_id from unnest(counted) c)
+    and (b.concurrency is not null or b.stopping) order by b.batch_id for update;
+end $$;
+
 create or replace function sluice.releasable_holds(at_most int) returns table (task_id uuid, class text)
 language plpgsql set search_path = sluice, pg_catalog set enable_seqscan = off set jit = off as $$
 #variable_conflict use_column
 declare
   g record;
   free int;
+  ended uuid[];
+  chosen uuid[] := '{}';
 begin
   -- Ended meanwhile: nothing to hold.
-  delete from holds h using tasks t where t.task_id = h.task_id and t.done;
+  ended := array(select h.task_id from holds h join tasks t on t.task_id = h.task_id where t.done);
   for g in select distinct reason, scope, key from holds where woken_at is null or woken_at < clock_timestamp() - interval '3 seconds'
   loop
     free := at_most;
@@ -151,16 +170,18 @@ begin
     end if;
     free := least(free, at_most) - case when g.reason in ('limit', 'batch') then (select count(*)::int from holds h
       where (h.reason, h.scope, h.key) = (g.reason, g.scope, g.key) and h.woken_at >= clock_timestamp() - interval '3 seconds') else 0 end;
-    return query
-      update holds h set woken_at = clock_timestamp() where h.task_id in (
-        select x.task_id from holds x join tasks t on t.task_id = x.task_id
-        where (x.reason, x.scope, x.key) = (g.reason, g.scope, g.key)
-          and (x.woken_at is null or x.woken_at < clock_timestamp() - interval '3 seconds')
-          and (x.reason <> 'paused' or not exists (select from pauses p
-            where p.tenant_id in ('', x.tenant_id) and p.operation in ('', t.operation)))
-        order by x.job_priority desc, x.task_id limit greatest(free, 0))
-      returning h.task_id, h.class;
+    chosen := chosen || array(select x.task_id from holds x join tasks t on t.task_id = x.task_id
+      where (x.reason, x.scope, x.key) = (g.reason, g.scope, g.key) and not t.done
+        and (x.woken_at is null or x.woken_at < clock_timestamp() - interval '3 seconds')
+        and (x.reason <> 'paused' or not exists (select from pauses p
+          where p.tenant_id in ('', x.tenant_id) and p.operation in ('', t.operation)))
+      order by x.job_priority desc, x.task_id limit greatest(free, 0));
   end loop;
+  -- In the order in which start_attempts has them, too.
+  perform from holds h where h.task_id = any(chosen || ended) order by h.task_id for update;
+  delete from holds h where h.task_id = any(ended);
+  return query update holds h set woken_at = clock_timestamp() where h.task_id = any(chosen)
+    and (h.woken_at is null or h.woken_at < clock_timestamp() - interval '3 seconds') returning h.task_id, h.class;
 end $$;
 
 create or replace function sluice.explain_tasks(ids uuid[])
@@ -189,5 +210,5 @@ language sql stable security definer set search_path = sluice, pg_catalog as $$
     left join limits l on l.scope = h.scope and l.hold_key = h.key
 $$;
 
-revoke all on function sluice.running_under(sluice.limits, uuid) from public;
-grant execute on function sluice.running_under(sluice.limits, uuid) to sluice_worker;
+revoke all on function sluice.running_under(sluice.limits, uuid), sluice.lock_for_start(uuid[], boolean) from public;
+grant execute on function sluice.running_under(sluice.limits, uuid), sluice.lock_for_start(uuid[], boolean) to sluice_worker;
