@@ -170,6 +170,10 @@ export async function startWorkerProcess(
       await exited
     },
   }
-  await worker.line('ready')
+  // Late where many start at once. One that never was ready must not live on, since nobody would stop it.
+  await worker.line('ready', 120_000).catch(async (error: unknown) => {
+    await worker.stop()
+    throw error
+  })
   return worker
 }
