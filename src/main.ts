@@ -14,6 +14,7 @@ import type { Federation } from './identity/oidc/federation.ts'
 import type { OidcSettings } from './identity/oidc/oidc-settings.ts'
 import type { Identity } from './identity/principal.ts'
 import { connectClusters } from './kubernetes/clusters.ts'
+import { preloadClientLibrary } from './kubernetes/credentials.ts'
 import { createDiagnoser } from './kubernetes/diagnose.ts'
 import { createWatchHub } from './kubernetes/watch-hub.ts'
 import { createEventPublisher, type EventPublisher } from './live/publish-events.ts'
@@ -223,6 +224,8 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     await presence?.start()
     const metricsUrl = await metrics.start(metricSources(parts, { worker, publisher }))
     phase = 'ready'
+    // Behind whatever says that we are ready.
+    if (worker && hasCluster(options)) setImmediate(() => void preloadClientLibrary())
     let stopped: Promise<void> | undefined
     return { url, metricsUrl, stop: () => (stopped ??= stop()) }
   } catch (error) {
@@ -230,6 +233,8 @@ export async function startSluice(options: StartOptions): Promise<RunningSluice>
     throw error
   }
 }
+
+const hasCluster = ({ kubeconfig, inCluster }: StartOptions): boolean => kubeconfig !== undefined || inCluster === true
 
 function metricSources(
   { queue, hub, database: { pool } }: ReturnType<typeof assemble>,
@@ -301,7 +306,7 @@ function assemble(
   const listener = createSignalListener({ url: options.databaseUrl, onError: onSignalError })
   const signals = createSignalSender(database.pool, onSignalError, listener)
   const clusters = connectClusters(
-    options.kubeconfig === undefined && options.inCluster !== true
+    !hasCluster(options)
       ? []
       : [
           {

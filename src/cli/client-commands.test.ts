@@ -90,9 +90,9 @@ describe('sluice submit', () => {
     })
   })
 
-  test('shows a refused input field by field and exits 1', async () => {
+  test('an input that is refused is a usage error, shown field by field', async () => {
     const run = await sluice(['submit', 'project.create', '--input', 'name=Not-A-Name'])
-    expect(run).toMatchObject({ code: 1, out: '' })
+    expect(run).toMatchObject({ code: 2, out: '' })
     expect(run.err).toMatch(/does not fit project.create. \(422 invalid_input\)\n {2}name {2}must begin with a letter/)
   })
 
@@ -100,6 +100,7 @@ describe('sluice submit', () => {
     const accepted = await sluice([...acme, '--json'])
     expect(JSON.parse(accepted.out)).toMatchObject({ status: 'PENDING' })
     const refused = await sluice(['submit', 'project.create', '--input', 'name=Not-A-Name', '--json'])
+    expect(refused.code).toBe(2)
     expect(JSON.parse(refused.out)).toMatchObject({ status: 422, code: 'invalid_input' })
     expect(accepted.err + refused.err).toBe('')
   })

@@ -21,7 +21,7 @@ export interface TextOutput {
   drained?(): Promise<void>
 }
 
-/** Completed · the task or the request failed · the command line is wrong · nobody answers · Ctrl-C. */
+/** Completed · the task or the request failed · the command line, or the input in it, is wrong · nobody answers · Ctrl-C. */
 export const exitCodes = { completed: 0, failed: 1, usage: 2, unreachable: 3, interrupted: 130 } as const
 
 /** Ctrl-C; the message says what goes on without us. */
@@ -74,9 +74,13 @@ const codes: Readonly<Record<string, number>> = {
 
 /** By the `code` that each of our errors carries; whatever else goes wrong is a failure. */
 function exitCodeOf(error: unknown): number {
+  if (error instanceof SluiceProblem && isWrongAsWritten(error.problem)) return exitCodes.usage
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   return (typeof code === 'string' ? codes[code] : undefined) ?? exitCodes.failed
 }
+
+/** Nothing was written, and asking the same again would be refused again. */
+const isWrongAsWritten = ({ status }: Problem): boolean => status === 400 || status === 422
 
 function describeError(error: unknown): string {
   if (error instanceof SluiceProblem) return describeProblem(error.problem)

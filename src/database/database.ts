@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
 import { Pool, type PoolClient, type PoolConfig, type QueryResult, type QueryResultRow } from 'pg'
-import { isDatabaseSilent } from './database-away.ts'
+import { isConnectionLost, isDatabaseSilent } from './database-away.ts'
 import type { Tables } from './tables.ts'
 
 declare const inTransaction: unique symbol
@@ -90,11 +90,27 @@ export function createDatabase(options: DatabaseOptions): Database {
   const builders = new WeakMap<PoolClient, Transaction>()
   let stopped: Promise<void> | undefined
 
+  // A server that was restarted leaves dead connections in the pool until this process has heard of each. Nothing has
+  // happened on one whose BEGIN fails: the next is taken, down to a new one, which knows whether the server is there.
+  const proven = new WeakSet<PoolClient>()
+  const beginOn = async (begin: string): Promise<PoolClient> => {
+    for (;;) {
+      const client = await pool.connect()
+      try {
+        await client.query(begin)
+        proven.add(client)
+        return client
+      } catch (error) {
+        client.release(true)
+        if (!proven.has(client) || !isConnectionLost(error)) throw error
+      }
+    }
+  }
+
   const within = async <T>(begin: string, work: (client: PoolClient) => Promise<T>): Promise<T> => {
-    const client = await pool.connect()
+    const client = await beginOn(begin)
     let broken: Error | undefined
     try {
-      await client.query(begin)
       const result = await work(client)
       await client.query('commit')
       return result

@@ -98,9 +98,16 @@ function createConfigured(source: ConfiguredSource, clock: Clock): Credentials {
   }
 }
 
-/** Loads the configuration. `@kubernetes/client-node` is imported here only: it costs 60 MB and most of a second. */
+/** `@kubernetes/client-node` is imported here only, and late: it costs 60 MB and most of a second. */
+const importClientLibrary = () => import('@kubernetes/client-node')
+
+/** Spares the first change that most of a second, where one is to be expected. Whoever needs the library meets the error. */
+export async function preloadClientLibrary(): Promise<void> {
+  await importClientLibrary().catch(() => undefined)
+}
+
 async function loadKubeConfig(source: ConfiguredSource): Promise<KubeConfig> {
-  const { KubeConfig } = await import('@kubernetes/client-node')
+  const { KubeConfig } = await importClientLibrary()
   const kubeConfig = new KubeConfig()
   try {
     if (source.kind === 'in-cluster') loadServiceAccount(kubeConfig, source.root ?? '')
