@@ -33,7 +33,7 @@ const createProject = (name: string, ...more: readonly string[]) =>
   sluiceCommand(sluice, 'submit', 'project.create', '--input', `name=${name}`, '--input', 'organization=acme', ...more)
 
 describe('the sluice command beside the started system', { timeout: 60_000 }, () => {
-  test('its exit code is the outcome: 0 completed, 1 failed or refused, 2 used wrongly, 3 nobody there', async () => {
+  test('its exit code is the outcome: 0 completed, 1 failed, 2 used wrongly or refused as it is, 3 nobody there', async () => {
     const completed = await createProject('by-command', '--wait')
     expect([completed.exitCode, completed.stderr]).toEqual([0, ''])
     expect(completed.stdout).toMatch(/COMPLETED|Completed/i)
@@ -43,7 +43,7 @@ describe('the sluice command beside the started system', { timeout: 60_000 }, ()
     expect(failed.stdout + failed.stderr).toContain('ProjectNameConflict')
 
     const refused = await createProject('Not Valid', '--wait')
-    expect(refused.exitCode).toBe(1)
+    expect(refused.exitCode).toBe(2)
     expect(refused.stderr).toContain('name')
 
     expect((await sluiceCommand(sluice, 'submit')).exitCode).toBe(2)
