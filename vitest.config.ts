@@ -6,6 +6,8 @@ export default defineConfig({
     globalSetup: ['test/helpers/postgres-server.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // Somebody else may have both cores for a while.
+    expect: { poll: { timeout: 20_000 } },
     // Two cores: every file talks to a real PostgreSQL, and more workers only make each other late.
     maxWorkers: 2,
   },

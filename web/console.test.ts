@@ -35,7 +35,7 @@ describe.skipIf(lacksBrowser())('the console in a browser', () => {
     api.codes.set('fresh', 'secret')
     context = await browser.newContext({ viewport: { width: 1280, height: 860 } })
     page = await context.newPage()
-    page.setDefaultTimeout(10_000)
+    page.setDefaultTimeout(20_000)
     complaints = []
     page.on('pageerror', (error) => complaints.push(error.message))
     page.on('console', (message) => {

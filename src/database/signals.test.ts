@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Pool } from 'pg'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createTestDatabase } from '../../test/helpers/test-database.ts'
 import { createSignalListener, createSignalSender, type SignalListener } from './signals.ts'
 
@@ -39,7 +39,7 @@ describe('signals', () => {
     createSignalSender(pool, fail).send('dead')
     await fence
 
-    await vi.waitFor(() => expect(heard.elsewhere).toBe(1))
+    await expect.poll(() => heard.elsewhere).toBe(1)
     expect(heard.here).toBe(1)
   })
 

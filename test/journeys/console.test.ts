@@ -21,7 +21,7 @@ describe.skipIf(lacksBrowser())('the console, from the printed link', () => {
     browser = launched
     context = await browser.newContext()
     page = await context.newPage()
-    page.setDefaultTimeout(10_000)
+    page.setDefaultTimeout(20_000)
     page.on('pageerror', (error) => complaints.push(error.message))
     page.on('console', (message) => {
       if (message.type() === 'error') complaints.push(message.text())

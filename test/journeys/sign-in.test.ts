@@ -21,7 +21,7 @@ describe.skipIf(lacksBrowser())('sluice start --demo: signing in as a person', (
     browser = launched
     context = await browser.newContext()
     page = await context.newPage()
-    page.setDefaultTimeout(10_000)
+    page.setDefaultTimeout(20_000)
     page.on('pageerror', (error) => complaints.push(error.message))
     page.on('console', (message) => {
       // 401 before anybody has signed in is told by the page itself; what the provider's pages lack is not ours.

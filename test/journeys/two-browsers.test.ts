@@ -25,7 +25,7 @@ describe.skipIf(lacksBrowser())('two browsers: one asks, the other decides', () 
   async function signIn(name: 'requester' | 'approver'): Promise<Page> {
     const { body } = await sluice.as(name).send('POST', '/session/codes')
     const page = await (await browser.newContext()).newPage()
-    page.setDefaultTimeout(15_000)
+    page.setDefaultTimeout(20_000)
     page.on('pageerror', (error) => complaints.push(error.message))
     page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()))
     await page.goto(`${sluice.url}/?code=${sessionCodeSchema.parse(body).code}`)
