@@ -126,3 +126,26 @@ describe('sluice policy', () => {
     )
   })
 })
+
+describe('sluice notifications', () => {
+  test('list, read, and what one does not want to hear of', async () => {
+    await submit('told')
+    const { items } = JSON.parse((await sluice('approver', 'notifications list --unread --json')).out)
+    expect(items[0]).toMatchObject({ kind: 'approval_pending', read: false })
+    expect((await sluice('approver', 'notifications list')).out).toMatch(
+      /^notification_\w+ {2}\S+ {2}project.create of told waits/,
+    )
+    expect(await sluice('approver', 'notifications read')).toMatchObject({ code: 2 })
+    expect((await sluice('approver', `notifications read ${items[0].notification_id}`)).out).toBe('1 marked as read.\n')
+    expect((await sluice('approver', 'notifications read --all')).out).toBe(`${items.length - 1} marked as read.\n`)
+    expect((await sluice('approver', 'notifications list --unread')).out).toBe('No notifications.\n')
+
+    const muted = await sluice('approver', 'notifications mute approval_pending task_ended')
+    expect(muted.out).toBe('Muted: approval_pending, task_ended.\n')
+    await submit('not-told')
+    expect((await sluice('approver', 'notifications list --unread')).out).toBe('No notifications.\n')
+    expect((await sluice('approver', 'notifications unmute approval_pending')).out).toBe('Muted: task_ended.\n')
+    expect((await sluice('approver', 'notifications list --unread')).out).toContain('not-told waits')
+    expect((await sluice('approver', 'notifications mute')).out).toBe('Muted: task_ended.\n')
+  })
+})

@@ -8,6 +8,7 @@ import { paintStatus } from './task-text.ts'
 interface DecideOptions extends ConnectionOptions {
   readonly comment?: string
   readonly payloadHash?: string
+  readonly diffDigest?: string
   readonly items?: readonly string[]
 }
 
@@ -82,6 +83,7 @@ export function addApprovalsCommand(program: Command, terminal: Terminal): void 
       .description(verb === 'approve' ? 'agree: with the last approval needed the tasks run' : 'refuse: the tasks end')
       .option('--comment <text>', 'kept with the decision')
       .option('--payload-hash <hash>', 'what you saw; without it, what the ticket holds now')
+      .option('--diff-digest <digest>', 'of the dry run that you saw; kept with the decision')
     if (verb === 'reject') {
       command.option('--items <item...>', 'of a batch: only these, by task id or place in the batch; the rest stays')
     }
@@ -115,8 +117,15 @@ interface Decision {
 }
 
 async function decide(client: SluiceClient, { verb, ticketId, options, signal }: Decision): Promise<DecisionAnswer> {
-  const seen = options.payloadHash ?? (await client.getTicket(ticketId, { signal })).payload_hash
-  const said = { payload_hash: seen, ...(options.comment !== undefined && { comment: options.comment }) }
+  const { comment, payloadHash } = options
+  const shown = payloadHash === undefined ? await client.getTicket(ticketId, { signal }) : undefined
+  const diffDigest = options.diffDigest ?? shown?.dry_run?.diff_digest ?? undefined
+  const said = {
+    payload_hash: payloadHash ?? shown?.payload_hash ?? '',
+    ...(shown && { rule_digest: shown.rule_digest }),
+    ...(diffDigest !== undefined && { diff_digest: diffDigest }),
+    ...(comment !== undefined && { comment }),
+  }
   if (verb === 'approve') return client.approveTicket(ticketId, said, { signal })
   const items = options.items?.map((item) => (/^\d+$/.test(item) ? Number(item) : item))
   return client.rejectTicket(ticketId, { ...said, ...(items && { items }) }, { signal })
@@ -177,6 +186,7 @@ function printTicket(terminal: Terminal, ticket: TicketDetail): void {
       dropped ? `${decision} (dropped)` : decision,
       [principal, items && ` on ${items.length} items`, comment === null ? '' : `: ${comment}`].join(''),
     ]),
+    ['diff digest', ticket.dry_run?.diff_digest ?? null],
     ['dry run', ticket.dry_run?.error ?? null],
   ]
   for (const [name, value] of fields) {

@@ -6,6 +6,7 @@ import { addBatchesCommand } from './batches.ts'
 import { addClustersCommand } from './clusters.ts'
 import { addConsoleCommand } from './console.ts'
 import { addDeadLettersCommand } from './dead-letters.ts'
+import { addNotificationsCommand } from './notifications.ts'
 import { addOperationsCommand } from './operations.ts'
 import { InterruptedError, type Terminal, type TextOutput } from './output.ts'
 import { addPolicyCommand } from './policy.ts'
@@ -21,6 +22,7 @@ export function addClientCommands(program: Command, terminal: Terminal = process
   addSubmitCommand(program, terminal)
   addTasksCommand(program, terminal)
   addApprovalsCommand(program, terminal)
+  addNotificationsCommand(program, terminal)
   addPolicyCommand(program, terminal)
   addBatchesCommand(program, terminal)
   addDeadLettersCommand(program, terminal)

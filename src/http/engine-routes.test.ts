@@ -104,6 +104,18 @@ describe('bulk over HTTP', () => {
     )
     expect((await as('admin').listBatches()).length).toBe(before)
   })
+
+  test('one item, or one byte, more than a batch may have, and nothing is written', async () => {
+    const before = (await as('admin').listBatches()).length
+    const send = async (body: string) => {
+      const headers = { authorization: `Bearer ${devTokens.requester}`, 'content-type': 'application/json' }
+      return (await fetch(`${sluice.url}/api/v1/tasks/bulk`, { method: 'POST', headers, body })).status
+    }
+    expect(await send(JSON.stringify({ items: Array.from({ length: 10_001 }, (_, i) => item(`n${i}`)) }))).toBe(422)
+    expect(await send(JSON.stringify({ items: [item()] }).padEnd(16 * 1024 * 1024 + 1))).toBe(413)
+    expect(await send(JSON.stringify({ items: [] }))).toBe(422)
+    expect((await as('admin').listBatches()).length).toBe(before)
+  })
 })
 
 describe('queues and workers over HTTP', () => {

@@ -119,6 +119,17 @@ describe('browser sessions', () => {
     expect((await send(cookie, 'POST', '/live/passes', { ...csrf, origin: `http://${host()}` })).status).toBe(200)
   })
 
+  test('a live connection with the cookie comes from our own page', async () => {
+    const cookie = (await signIn(`http://${host()}`)).cookie.split(';')[0] ?? ''
+    for (const origin of [undefined, 'http://evil.example', `http://${host()}.evil.example`]) {
+      const [error] = await once(new WebSocket(wsUrl(), { headers: { cookie }, ...(origin && { origin }) }), 'error')
+      expect(String(error)).toContain('403')
+    }
+    const socket = new WebSocket(wsUrl(), { headers: { cookie }, origin: `http://${host()}` })
+    await once(socket, 'open')
+    socket.close()
+  })
+
   test('a change needs the CSRF token of its own session, too', async () => {
     const origin = `http://${host()}`
     const [mine, theirs] = [await signIn(origin), await signIn(origin)]
