@@ -11,6 +11,9 @@ alter table sluice.notifications add constraint notifications_kind_check check (
 -- Where the change is that it tells of, where a role says so of its members: who has the role elsewhere hears nothing.
 alter table sluice.notifications add column environment text;
 
+-- Newest first, and what came since: without it each look reads everything that a role ever heard of.
+create index notifications_newest on sluice.notifications (tenant_id, seq);
+
 -- What an event tells whom. Of a batch each ticket and the end are told once, for all of its items. One that moves no task says itself what it tells (`tells`), where its type does not.
 create or replace function sluice.make_notifications() returns trigger
 language plpgsql security definer set search_path = sluice, pg_catalog set enable_seqscan = off set jit = off as $$
