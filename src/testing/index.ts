@@ -8,6 +8,9 @@ export { createTestPlatform } from '../platform/create-test-platform.ts'
 export {
   type CacheSubject,
   cacheConformance,
+  type ConfigSubject,
+  configConformance,
+  conformanceConfig,
   type ConformanceCase,
   conformanceSecrets,
   type ConformanceSuite,

@@ -1,4 +1,5 @@
 export { type CacheSubject, cacheConformance } from './conformance/cache-conformance.ts'
+export { type ConfigSubject, configConformance, conformanceConfig } from './conformance/config-conformance.ts'
 export type { ConformanceCase, ConformanceSuite } from './conformance/conformance-case.ts'
 export { type DbSubject, dbConformance } from './conformance/db-conformance.ts'
 export { type FeatureFlagsSubject, featureFlagsConformance } from './conformance/feature-flags-conformance.ts'
