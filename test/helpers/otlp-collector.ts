@@ -52,7 +52,8 @@ export interface OtlpCollector {
   stop(): Promise<void>
 }
 
-export async function startOtlpCollector(): Promise<OtlpCollector> {
+/** @param port 0 takes a free one */
+export async function startOtlpCollector(port = 0): Promise<OtlpCollector> {
   const spans: CollectedSpan[] = []
   const metrics = new Map<unknown, Set<string>>()
   const receive = async (request: IncomingMessage, response: ServerResponse) => {
@@ -63,11 +64,10 @@ export async function startOtlpCollector(): Promise<OtlpCollector> {
   }
   const server = createServer((request, response) => {
     receive(request, response).catch(() => response.destroy())
-  }).listen(0, '127.0.0.1')
+  }).listen(port, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
-  const port = address !== null && typeof address === 'object' ? address.port : 0
-  const url = `http://127.0.0.1:${port}`
+  const url = `http://127.0.0.1:${address !== null && typeof address === 'object' ? address.port : port}`
   return {
     url,
     endpoint: `${url}/v1/traces`,

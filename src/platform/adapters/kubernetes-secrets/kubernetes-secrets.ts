@@ -18,6 +18,8 @@ export interface KubernetesSecretsOptions {
 
 /** Milliseconds between a watch's end and the next one. */
 const rewatchMs = 500
+/** Seconds after which the server ends a watch. */
+const timeoutSeconds = 25
 /** Key within a Secret that a name of one part stands for. */
 const onlyKey = 'value'
 const pageSize = 500
@@ -139,32 +141,37 @@ async function followSecret(following: Following): Promise<SecretWatch> {
   }
 }
 
-/** Resolves at the first event after `version`, when the watch ends, and when `stop` aborts. */
+/** Resolves at the first event after `version`, when the watch ends or has lasted too long, and when `stop` aborts. */
 async function watchOnce(
-  { cluster, namespace, name }: Following,
+  { cluster, namespace, name, clock }: Following,
   version: string | undefined,
   stop: AbortSignal,
 ): Promise<void> {
   const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets`
-  const query = { fieldSelector: `metadata.name=${partsOf(name).object}`, resourceVersion: version, timeoutSeconds: 25 }
+  const query = { fieldSelector: `metadata.name=${partsOf(name).object}`, resourceVersion: version, timeoutSeconds }
   const watch = new cluster.Watch(cluster.config)
   await new Promise<void>((resolve, reject) => {
     const settle = (error?: unknown) => {
       stop.removeEventListener('abort', end)
+      dropTimer()
       if (error === undefined || error === null || stop.aborted) resolve()
       else reject(error instanceof Error ? error : new Error('the watch broke', { cause: error }))
     }
     let request: AbortController | undefined
+    let ended = false
     const end = () => {
+      ended = true
       request?.abort()
       settle()
     }
     stop.addEventListener('abort', end, { once: true })
+    // The server ends it before. Where it does not, the connection may be dead, and would stay silent for ever.
+    const dropTimer = clock.setTimer((timeoutSeconds + 5) * 1_000, end)
     watch
       .watch(path, query, (type: string) => type !== 'BOOKMARK' && end(), settle)
       .then((controller) => {
         request = controller
-        if (stop.aborted) controller.abort()
+        if (ended) controller.abort()
       }, settle)
   })
 }
