@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { defaultPolicy } from './default-policy.ts'
 import { actionOf, compilePolicy, type PolicyFacts, testPolicy } from './policy.ts'
@@ -35,6 +37,14 @@ describe('policy: ordered rules, first match wins', () => {
     expect(policy.environmentOf(undefined)).toBe('prod')
     expect(policy.evaluate(facts({ environment: 'prod', action: 'modify' })).outcome).toBe('approval')
     expect(policy.evaluate(facts({ environment: 'test', action: 'delete' })).outcome).toBe('allow')
+  })
+
+  test('the example of the page about approvals is one, and holds its own examples', () => {
+    const page = readFileSync(join(import.meta.dirname, '../../docs/approvals.md'), 'utf8')
+    const policy = compilePolicy(/```yaml\n([^]*?)```/.exec(page)?.[1] ?? '')
+    expect(policy.rules.length).toBeGreaterThan(3)
+    expect(policy.tests.length).toBeGreaterThan(1)
+    expect(testPolicy(policy)).toEqual([])
   })
 
   test('an earlier rule hides a later one; without any match the answer is no', () => {
