@@ -14,6 +14,7 @@ export interface RoleOptions {
   /** What JSON can hold of `StartOptions.platform`. */
   readonly platform?: PlatformSettings
   readonly publishEvents?: StartOptions['publishEvents']
+  readonly gitHosts?: readonly string[]
 }
 
 export interface RoleProcess extends Program {
