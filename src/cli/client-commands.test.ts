@@ -70,17 +70,7 @@ describe('sluice submit', () => {
     const file = join(data, 'input.json')
     await writeFile(file, '{"organization":"test","spec":{"cpu":1}}')
     const options = ['--timeout-ms', '5000', '--label', 'team=core', '--idempotency-key', 'key-1', '--as', 'admin']
-    await sluice([
-      'submit',
-      'vm.create',
-      '--input',
-      'name=acme',
-      '--input',
-      'spec.cpu=2',
-      '--input-file',
-      file,
-      ...options,
-    ])
+    await sluice(['submit', 'vm.create', 'name=acme', '--input', 'spec.cpu=2', '--input-file', file, ...options])
     const request = api.requests.at(-1)
     expect(request?.headers).toMatchObject({ 'idempotency-key': 'key-1', authorization: `Bearer ${admin}` })
     expect(request?.body).toEqual({

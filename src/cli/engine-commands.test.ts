@@ -170,7 +170,7 @@ describe('sluice queues and workers', () => {
 describe('sluice schedules', () => {
   test('create, run now, pause, resume and delete', async () => {
     const create = `schedules create nightly test.work name=${randomUUID()} --time-zone Europe/Berlin --cron`
-    expect(await run('requester', create, 'never')).toMatchObject({ code: 1, err: expect.stringContaining('never') })
+    expect(await run('requester', create, 'never')).toMatchObject({ code: 2, err: expect.stringContaining('never') })
     const made = await run('requester', create, '0 2 * * *')
     expect(made.out).toMatch(/^schedule_\w+ {2}first \d{4}-/)
     const id = made.out.split('  ')[0] ?? ''

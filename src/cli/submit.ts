@@ -21,12 +21,12 @@ interface SubmitCommandOptions extends ConnectionOptions {
   readonly label: readonly string[]
 }
 
-/** `sluice submit <operation> --input name=acme … [--wait]` */
+/** `sluice submit <operation> name=acme … [--wait]` */
 export function addSubmitCommand(program: Command, terminal: Terminal): void {
   const command = program
-    .command('submit <operation>')
-    .description('ask for a change; it becomes a task')
-    .option('--input <pair...>', 'key=value, nested.key=value, or key:=json', collect, [])
+    .command('submit <operation> [input...]')
+    .description('ask for a change; it becomes a task. Input as key=value, nested.key=value, or key:=json')
+    .option('--input <pair...>', 'the same', collect, [])
     .option('--input-file <file>', 'JSON object to start from; - reads stdin')
     .option('--wait', 'follow the task to its end; the exit code is its outcome')
     .option('--timeout-ms <ms>', 'milliseconds from first start until it is TIMED_OUT', wholeNumber)
@@ -35,8 +35,10 @@ export function addSubmitCommand(program: Command, terminal: Terminal): void {
     .option('--confirm-name <name>', 'the name once more, where a policy asks for it')
     .option('--idempotency-key <key>', 'under one key a change is accepted once')
     .option('--label <pair...>', 'key=value', collect, [])
-  addConnectionOptions(command).action((operation: string, options: SubmitCommandOptions) =>
-    runCommand(terminal, options, (signal) => submit(terminal, operation, { ...options, signal })),
+  addConnectionOptions(command).action((operation: string, pairs: string[], options: SubmitCommandOptions) =>
+    runCommand(terminal, options, (signal) =>
+      submit(terminal, operation, { ...options, input: [...pairs, ...options.input], signal }),
+    ),
   )
 }
 
