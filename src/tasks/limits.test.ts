@@ -401,7 +401,7 @@ describe('why_waiting', () => {
     const other = await startWorker(fresh, [testOperation({ class: 'short', perform: async () => completed({}) })], {
       slots: 1,
     })
-    await until(async () => (await readTask(fresh, first)).status === 'RETRYING')
+    for (const id of [first, second]) await until(async () => (await readTask(fresh, id)).status === 'RETRYING')
     expect(await ask(first)).toMatch(/This worker does not know the operation/)
     await other.stop(0)
     const third = await accept(fresh, operation)

@@ -165,6 +165,7 @@ describe('crash rescue and fencing, on real processes', () => {
       await first.line('performs deaf 1')
       const asked = Date.now()
       first.kill('SIGTERM')
+      await first.line('stopping')
       const quick = await accepted(core, 'complete')
       await first.line('stopped', 35_000)
       expect(Date.now() - asked).toBeLessThan(30_000)

@@ -14,15 +14,10 @@ import type { Queue } from '../../src/queue/queue.ts'
 import { createWorker } from '../../src/worker/worker.ts'
 
 const url = process.env['DATABASE_URL'] ?? ''
-const shift = Number(process.env['CLOCK_SHIFT_MS'] ?? 0)
 const say = (text: string) => void process.stdout.write(`${text}\n`)
 const noCluster = (): never => {
   throw new Error('no cluster here')
 }
-
-// Before anything asks the time: this process's wall clock goes wrong, its timers do not.
-const trueNow = Date.now.bind(Date)
-if (shift !== 0) Date.now = () => trueNow() + shift
 
 const aborted = (signal: AbortSignal) =>
   new Promise<never>((_resolve, reject) => {
@@ -106,6 +101,7 @@ await worker.start()
 say('ready')
 
 process.once('SIGTERM', () => {
+  say('stopping')
   void (async () => {
     await worker.stop(Number(process.env['DRAIN_MS'] ?? 20_000))
     await signals.stop()

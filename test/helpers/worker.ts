@@ -140,13 +140,14 @@ export interface WorkerProcess {
 }
 
 const program = fileURLToPath(new URL('worker-process.ts', import.meta.url))
+const shiftClock = fileURLToPath(new URL('shift-clock.ts', import.meta.url))
 
-/** A worker in a process of its own, that a test may pause and kill. */
+/** A worker in a process of its own, that a test may pause and kill; with CLOCK_SHIFT_MS, one whose wall clock is wrong. */
 export async function startWorkerProcess(
   core: Core,
   env: Readonly<Record<string, string>> = {},
 ): Promise<WorkerProcess> {
-  const child = spawn(process.execPath, [program], {
+  const child = spawn(process.execPath, [...('CLOCK_SHIFT_MS' in env ? ['--import', shiftClock] : []), program], {
     env: { ...process.env, DATABASE_URL: core.url, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
