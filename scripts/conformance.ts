@@ -33,6 +33,8 @@ async function main(): Promise<number> {
         failed += 1
         const why = error instanceof Error ? error.message : String(error)
         console.log(`FAILED  ${area}: ${title}\n        ${why.replaceAll('\n', '\n        ')}`)
+      } finally {
+        cluster.api.closeWatches()
       }
     }
   } finally {

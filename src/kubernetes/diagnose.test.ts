@@ -52,6 +52,28 @@ describe('diagnosis', () => {
     expect(String(error)).not.toContain('fine-')
   })
 
+  test('tells once what a controller reports of each child that it could not make', async () => {
+    const metadata = { name: 'maker', namespace: 'default' }
+    const maker = { apiVersion: 'v1', kind: 'ConfigMap', metadata }
+    const object = await cluster.apply(maker, { fieldManager: 'test' })
+    const messages = ['pods "web-1" is forbidden: over quota', 'pods "web-2" is forbidden: over quota', 'no node fits']
+    for (const [index, message] of messages.entries()) {
+      await cluster.create({
+        apiVersion: 'v1',
+        kind: 'Event',
+        metadata: { name: `maker.${index}`, namespace: 'default' },
+        involvedObject: { kind: 'ConfigMap', namespace: 'default', name: 'maker', uid: object.metadata.uid },
+        type: 'Warning',
+        reason: 'FailedCreate',
+        message: index === 1 ? `(combined from similar events): ${message}` : message,
+        lastTimestamp: new Date(Date.now() + index * 1_000).toISOString().replace(/\.\d+/, ''),
+      })
+    }
+    expect(await diagnose(cluster, object)).toBe(
+      `Seen: ConfigMap default/maker: FailedCreate (no node fits); ConfigMap default/maker: FailedCreate (${messages[1]}).`,
+    )
+  })
+
   test('of an object without children or events: nothing to say', async () => {
     const object = await cluster.apply(
       { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'quiet', namespace: 'default' } },

@@ -142,16 +142,22 @@ function endedContainer(status: Readonly<Record<string, unknown>>): string | und
 async function warningsAbout(read: Read, related: ReadonlyMap<string, KubernetesObject>): Promise<string[]> {
   const [subject] = related.values()
   const namespace = subject?.metadata.namespace ?? 'default'
-  const about = related.size === 1 && subject ? `,involvedObject.uid=${subject.metadata.uid}` : ''
-  const fieldSelector = `type=Warning${about}`
+  const only = related.size === 1 && subject ? `,involvedObject.uid=${subject.metadata.uid}` : ''
+  const fieldSelector = `type=Warning${only}`
   const events = await read({ apiVersion: 'v1', kind: 'Event', namespace, fieldSelector })
-  return events
+  const about = events
     .filter((event) => isRecord(event['involvedObject']) && related.has(String(event['involvedObject']['uid'])))
     .toSorted((a, b) => timeOf(b).localeCompare(timeOf(a)))
-    .map((event) => {
-      const involved = related.get(String((event['involvedObject'] as { uid?: unknown }).uid)) // checked by the filter
-      return `${involved ? describeRef(refOf(involved)) : 'Event'}: ${String(event['reason'])} (${String(event['message'])})`
-    })
+  // A controller that tries again says the same of one object again, each time of another child's name.
+  const newest = new Map<string, string>()
+  for (const event of about) {
+    const involved = related.get(String((event['involvedObject'] as { uid?: unknown }).uid)) // checked by the filter
+    const what = `${involved ? describeRef(refOf(involved)) : 'Event'}: ${String(event['reason'])}`
+    const message = String(event['message']).replace(/^\(combined from similar events\): /, '')
+    const kind = `${what} ${message.replaceAll(/"[^"]*"/g, '""')}`
+    if (!newest.has(kind)) newest.set(kind, `${what} (${message})`)
+  }
+  return [...newest.values()]
 }
 
 function timeOf(event: KubernetesObject): string {

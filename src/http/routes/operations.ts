@@ -106,6 +106,13 @@ function ownRoutes(app: App, services: Services, operation: Operation): void {
   const rest = operation.input.omit(isField)
   const task = { task: taskOptionsSchema.optional() }
   const inQuery = route.method === 'DELETE'
+  const body = rest.extend(task)
+  // Where nothing has to be said (`POST /vms/default/web/stop`), no body is needed.
+  const mayBeEmpty = body.safeParse({}).success
+  const preValidation = (request: FastifyRequest, _: FastifyReply, done: () => void): void => {
+    if (mayBeEmpty) request.body ??= {}
+    done()
+  }
 
   const read = (request: FastifyRequest): { input: unknown; options: TaskOptions } => {
     // The route's own schemas have parsed all three.
@@ -121,9 +128,10 @@ function ownRoutes(app: App, services: Services, operation: Operation): void {
     schema: {
       summary: operation.title,
       params,
-      ...(inQuery ? { querystring: rest, body: z.strictObject(task).nullish() } : { body: rest.extend(task) }),
+      ...(inQuery ? { querystring: rest, body: z.strictObject(task).nullish() } : { body }),
       response: { 202: acceptedSchema },
     },
+    preValidation,
     handler: (request: FastifyRequest, reply: FastifyReply) =>
       submit(services, { request, reply, operation, ...read(request) }),
   })
@@ -135,9 +143,10 @@ function ownRoutes(app: App, services: Services, operation: Operation): void {
     schema: {
       summary: `${operation.title}: dry run`,
       params,
-      body: rest.extend(task),
+      body,
       response: { 200: dryRunSchema },
     },
+    preValidation,
     handler: (request: FastifyRequest) =>
       runDry(services, { request, operation, input: read(request).input, asking: true }),
   })

@@ -1,4 +1,4 @@
-import { checkRules } from './cel-rules.ts'
+import { checkRules, hasRules } from './cel-rules.ts'
 import { invalidObject, type FieldError } from './field-error.ts'
 import { dropUnallowedNulls, dropNulls, applyDefaults, pruneUnknown } from './schema-pruning.ts'
 import { isObject } from './json.ts'
@@ -38,6 +38,21 @@ function refuseWrongTypes(kind: ResourceKind, object: KubernetesObject): void {
   )
 }
 
+// Expressions read fields that are there and of the right type: such a fault would break them as well.
+const blocksRules: ReadonlySet<FieldError['reason']> = new Set([
+  'FieldValueNotSupported',
+  'FieldValueRequired',
+  'FieldValueTooLong',
+  'FieldValueTooMany',
+  'FieldValueTypeInvalid',
+])
+const rulesUnchecked: FieldError = {
+  reason: 'FieldValueInvalid',
+  field: '<nil>',
+  message:
+    'Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation',
+}
+
 /** Every rule of the kind: metadata, schema, expressions, and what no schema can say. */
 export function validateObject(kind: ResourceKind, object: KubernetesObject, live: KubernetesObject | undefined): void {
   const errors: FieldError[] = [...validateMetadata(object, kind.plural === 'namespaces' && kind.group === '')]
@@ -47,8 +62,9 @@ export function validateObject(kind: ResourceKind, object: KubernetesObject, liv
   errors.push(...validateValue(rest, { ...kind.schema, properties, required: withoutMetadata(kind) }, ''))
   const nameSchema = metaSchema?.properties?.['name']
   if (nameSchema !== undefined) errors.push(...validateValue(metadata.name, nameSchema, 'metadata.name'))
-  // Expressions read fields of the right type only: a value that breaks the schema would break them as well.
-  if (errors.length === 0) errors.push(...checkRules(object, kind.schema, live))
+  if (errors.some(({ reason }) => blocksRules.has(reason))) {
+    if (hasRules(kind.schema)) errors.push(rulesUnchecked)
+  } else errors.push(...checkRules(object, kind.schema, live))
   if (errors.length === 0) errors.push(...(kind.hooks.validate?.(object, live) ?? []))
   if (errors.length > 0) throw invalidObject(kind, object.metadata.name, errors)
 }

@@ -27,7 +27,7 @@ import { parseSelection } from './paged-list.ts'
 import { chooseRepresentation } from './representation.ts'
 import { send, type Answer, type Call, type ResourceHandler } from './resource-handler.ts'
 import type { KindRegistry, ResourceKind } from './resource-kind.ts'
-import { badRequest, methodNotAllowed, notAcceptable, pathNotFound, StatusError } from './status-error.ts'
+import { badRequest, methodNotAllowed, notAcceptable, PageNotFound, pathNotFound, StatusError } from './status-error.ts'
 import { virtualResources, type VirtualResource } from './virtual-resources.ts'
 import type { WatchCache } from './watch-cache.ts'
 import { WatchStream, type WatchOptions } from './watch-stream.ts'
@@ -189,7 +189,7 @@ export class ApiServer {
       return
     }
     const kind = this.#parts.kinds.find(target.group, target.version, target.resource)
-    if (kind === undefined || !offers(kind, target)) throw pathNotFound()
+    if (kind === undefined || !offers(kind, target)) throw this.#nothingAt(target.group)
     if (target.verb === 'watch') {
       this.#watch({ request, url, target, kind }, response)
       return
@@ -243,7 +243,7 @@ export class ApiServer {
 
   #document(url: URL, accept: string): Answer {
     const [first, second, third, ...more] = url.pathname.split('/').filter((part) => part !== '')
-    if (more.length > 0 && first !== 'openapi') throw pathNotFound()
+    if (more.length > 0 && first !== 'openapi') throw new PageNotFound()
     switch (first) {
       case undefined:
         return json({ paths: ['/api', '/apis', '/healthz', '/openapi/v2', '/openapi/v3', '/version'] })
@@ -255,7 +255,7 @@ export class ApiServer {
       case 'openapi':
         return openApi(this.#openApi, second, third === undefined ? [] : [third, ...more], accept)
       default:
-        throw pathNotFound()
+        throw new PageNotFound()
     }
   }
 
@@ -266,7 +266,15 @@ export class ApiServer {
       if (wantsAggregated(accept)) return json(aggregatedDiscovery(kinds, root === 'api'), aggregatedType)
       return json(root === 'api' ? legacyVersions() : groupList(kinds))
     }
-    return json(version === undefined ? groupDocument(kinds, group) : resourceList(kinds, group, version))
+    const document = version === undefined ? groupDocument(kinds, group) : resourceList(kinds, group, version)
+    if (document === undefined) throw this.#nothingAt(group)
+    return json(document)
+  }
+
+  /** Groups that belong to the server answer a Status; those of definitions, and those of nobody, a bare page. */
+  #nothingAt(group: string): StatusError {
+    const built = this.#parts.kinds.all().some((kind) => kind.group === group && !kind.custom)
+    return built ? pathNotFound() : new PageNotFound()
   }
 }
 
@@ -323,12 +331,14 @@ function requireJson(accept: string): void {
   }
 }
 
-function json(document: JsonObject | undefined, contentType = 'application/json'): Answer {
-  if (document === undefined) throw pathNotFound()
+function json(document: JsonObject, contentType = 'application/json'): Answer {
   return { status: 200, contentType, text: JSON.stringify(document), warnings: [] }
 }
 
 function statusAnswer(error: unknown): Answer {
+  if (error instanceof PageNotFound) {
+    return { status: error.code, contentType: 'text/plain; charset=utf-8', text: `${error.message}\n`, warnings: [] }
+  }
   const status =
     error instanceof StatusError
       ? error

@@ -30,7 +30,7 @@ export function ruleProblem(...expressions: readonly (string | undefined)[]): st
   return undefined
 }
 
-function hasRules(schema: Schema): boolean {
+export function hasRules(schema: Schema): boolean {
   const known = rulesBelow.get(schema)
   if (known !== undefined) return known
   const below = [
@@ -94,7 +94,7 @@ function checkRule(rule: ValidationRule, subject: Subject): FieldError | undefin
     if (run(rule.rule, context) === true) return undefined
   } catch (error) {
     const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
-    return invalid(path, typeText(value), `rule evaluation error: ${why}`)
+    return invalidBy(path, value, `rule evaluation error: ${why}`)
   }
   return failure(rule, subject, context)
 }
@@ -108,7 +108,7 @@ function failure(rule: ValidationRule, { value, path }: Subject, context: Record
     case 'FieldValueRequired':
       return required(field, message)
     default:
-      return invalid(field, typeText(value), message)
+      return invalidBy(field, value, message)
   }
 }
 
@@ -133,10 +133,10 @@ function run(expression: string, context: Record<string, unknown>): unknown {
   return program(context)
 }
 
-/** Upstream shows scalars, and only the type of the rest. */
-function typeText(value: Json): unknown {
-  if (Array.isArray(value)) return 'array'
-  return isObject(value) ? 'object' : value
+/** Upstream shows scalars, and nothing of the rest. */
+function invalidBy(field: string, value: Json, detail: string): FieldError {
+  if (!Array.isArray(value) && !isObject(value)) return invalid(field, value, detail)
+  return { reason: 'FieldValueInvalid', field, message: `Invalid value: ${detail}` }
 }
 
 /** Integers are integers only by their schema: JSON has one kind of number. */

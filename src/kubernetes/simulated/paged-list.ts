@@ -148,5 +148,5 @@ function decodePosition(token: string): Position {
   } catch {
     // Falls through: whatever is not one of our tokens is refused in the same way.
   }
-  throw badRequest('continue key is not valid')
+  throw badRequest('invalid continue token: continue key is not valid')
 }

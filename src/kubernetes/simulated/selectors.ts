@@ -50,7 +50,9 @@ export function parseFieldSelector(text: string, kind: ResourceKind): ObjectFilt
     const [, field = '', operator = '=', value = ''] = match
     if (!fieldIsSelectable(field, kind)) {
       throw badRequest(
-        `Unable to find "${kind.plural}" that match label selector "", field selector "${text}": field label not supported: ${field}`,
+        kind.custom
+          ? `field label not supported: ${field}`
+          : `"${field}" is not a known field selector: only "metadata.name", "metadata.namespace"`,
       )
     }
     return { field, equal: operator !== '!=', value }

@@ -211,7 +211,6 @@ describe('a cluster in memory', () => {
       ['GET', '/api/v1/namespaces/default/pods/x/log', {}],
       ['POST', '/api/v1/namespaces/default/pods/x/exec', {}],
       ['GET', '/api/v1/nodes', {}],
-      ['GET', '/metrics', {}],
       ['GET', configMaps, { accept: 'application/vnd.kubernetes.protobuf' }],
       ['GET', '/openapi/v2', { accept: 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf' }],
       ['PATCH', `${configMaps}/x`, { body: {}, contentType: 'application/apply-patch+cbor' }],
@@ -222,6 +221,8 @@ describe('a cluster in memory', () => {
       expect(status, `${method} ${path}`).toBeLessThan(500)
       expect(body['kind'], `${method} ${path}`).toBe('Status')
     }
+    // Where no part of the API is, a real server has no Status either.
+    expect(await api.call('GET', '/metrics')).toMatchObject({ status: 404, text: '404 page not found\n' })
   })
 })
 

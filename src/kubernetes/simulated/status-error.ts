@@ -79,6 +79,13 @@ export function pathNotFound(): StatusError {
   })
 }
 
+/** Where no part of the API listens, its HTTP server answers, and not with a Status. */
+export class PageNotFound extends StatusError {
+  constructor() {
+    super({ code: 404, reason: '', message: '404 page not found' })
+  }
+}
+
 export function alreadyExists(resource: ResourceName, name: string): StatusError {
   return new StatusError({
     code: 409,

@@ -21,6 +21,8 @@ export interface ApiCall {
   readonly contentType?: string
   readonly accept?: string
   readonly headers?: Readonly<Record<string, string>>
+  /** Without the user's credentials: a server that knows a client certificate does not look at the token. @default false */
+  readonly anonymous?: boolean
 }
 
 export interface WatchEvent {
@@ -32,6 +34,7 @@ export interface WatchEvent {
 export class ApiClient {
   readonly #config: KubeConfig
   readonly #server: URL
+  readonly #watches = new Set<Watch>()
 
   constructor(kubeconfig: string, context?: string) {
     this.#config = new KubeConfig()
@@ -60,14 +63,23 @@ export class ApiClient {
 
   async watch(path: string, query: Readonly<Record<string, string>> = {}, accept?: string): Promise<Watch> {
     const options = { query: { watch: 'true', ...query }, ...(accept === undefined ? {} : { accept }) }
-    return new Watch(await this.#send('GET', path, options))
+    const watch = new Watch(await this.#send('GET', path, options))
+    this.#watches.add(watch)
+    return watch
   }
 
-  async #send(method: string, path: string, { query, body, contentType, accept, headers }: ApiCall) {
+  /** Those that a failed case has left, which would keep the process alive. */
+  closeWatches(): void {
+    for (const watch of this.#watches) watch.close()
+    this.#watches.clear()
+  }
+
+  async #send(method: string, path: string, { query, body, contentType, accept, headers, anonymous = false }: ApiCall) {
     const search = query === undefined ? '' : `?${new URLSearchParams(query).toString()}`
     const url = new URL(`${this.#server.pathname.replace(/\/$/, '')}${path}${search}`, this.#server)
     const options: RequestOptions = { method, headers: { accept: accept ?? 'application/json' } }
     await this.#config.applyToHTTPSOptions(options)
+    if (anonymous) for (const part of ['cert', 'key', 'auth', 'agent'] as const) delete options[part]
     const payload = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body)
     const sentHeaders = new Headers()
     for (const [name, value] of Object.entries(options.headers ?? {})) sentHeaders.set(name, String(value))

@@ -33,7 +33,7 @@ const condition = object(
   ['type', 'status'],
 )
 
-export const customResourceDefinitionKind = defineKind({
+const definitionKind = defineKind({
   group: 'apiextensions.k8s.io',
   version: 'v1',
   kind: 'CustomResourceDefinition',
@@ -95,9 +95,17 @@ export const customResourceDefinitionKind = defineKind({
     },
     ['spec'],
   ),
-  columns: [{ name: 'Created At', type: 'date', value: '.metadata.creationTimestamp' }],
   hooks: { prepare: prepareDefinition, validate: validateDefinition },
 })
+
+/** Shown with the time itself, and not with an age. */
+export const customResourceDefinitionKind: ResourceKind = {
+  ...definitionKind,
+  columns: [
+    nameColumn,
+    { name: 'Created At', type: 'date', value: (definition) => stringAt(definition, 'metadata', 'creationTimestamp') },
+  ],
+}
 
 function prepareDefinition(definition: KubernetesObject, live: KubernetesObject | undefined): void {
   const given = objectAt(definition, 'spec', 'names')

@@ -59,14 +59,10 @@ const defaults: Readonly<Record<string, Json>> = {
   'V1PodSpec.dnsPolicy': 'ClusterFirst',
   'V1PodSpec.schedulerName': 'default-scheduler',
   'V1PodSpec.securityContext': {},
-  'V1PodSpec.enableServiceLinks': true,
   'V1DeploymentSpec.replicas': 1,
   'V1DeploymentSpec.revisionHistoryLimit': 10,
   'V1DeploymentSpec.progressDeadlineSeconds': 600,
-  'V1DeploymentSpec.strategy': {
-    type: 'RollingUpdate',
-    rollingUpdate: { maxUnavailable: '25%', maxSurge: '25%' },
-  },
+  'V1DeploymentSpec.strategy': {},
   'V1ReplicaSetSpec.replicas': 1,
   'V1JobSpec.backoffLimit': 6,
   'V1JobSpec.completions': 1,
@@ -74,6 +70,7 @@ const defaults: Readonly<Record<string, Json>> = {
   'V1JobSpec.suspend': false,
   'V1JobSpec.completionMode': 'NonIndexed',
   'V1JobSpec.manualSelector': false,
+  'V1JobSpec.podReplacementPolicy': 'TerminatingOrFailed',
 }
 
 type TypeName = keyof typeof tables

@@ -24,6 +24,9 @@ export const podKind = defineKind({
   hooks: {
     prepare(pod, live) {
       defaultContainers(pod, ['spec'])
+      const spec = objectAt(pod, 'spec')
+      // Of pods only, not of the templates of others.
+      if (spec) spec['enableServiceLinks'] ??= true
       if (live === undefined) pod['status'] = { phase: 'Pending', qosClass: 'BestEffort' }
     },
     validate(pod, live) {
@@ -83,11 +86,17 @@ export const deploymentKind = defineKind({
     { name: 'Available', type: 'integer', value: (object) => count(object, 'status', 'availableReplicas') },
     ...wideColumns,
   ],
-  hooks: {
-    prepare: (object) => defaultContainers(object, ['spec', 'template', 'spec']),
-    validate: (object, live) => validateTemplate(object, live),
-  },
+  hooks: { prepare: prepareDeployment, validate: (object, live) => validateTemplate(object, live) },
 })
+
+function prepareDeployment(deployment: KubernetesObject): void {
+  defaultContainers(deployment, ['spec', 'template', 'spec'])
+  const spec = objectAt(deployment, 'spec') ?? {}
+  const { type = 'RollingUpdate', rollingUpdate, ...rest } = objectAt(spec, 'strategy') ?? {}
+  const pace = type === 'RollingUpdate' ? { maxUnavailable: '25%', maxSurge: '25%' } : undefined
+  const paced = isObject(rollingUpdate) ? { ...pace, ...rollingUpdate } : pace
+  spec['strategy'] = { ...rest, type, ...(paced && { rollingUpdate: paced }) }
+}
 
 export const replicaSetKind = defineKind({
   group: 'apps',
@@ -139,11 +148,19 @@ function prepareJob(job: KubernetesObject, live: KubernetesObject | undefined): 
   if (live !== undefined) return
   // The server gives each Job a selector of its own, from its uid.
   const uid = job.metadata['uid'] ?? ''
-  const labels = { 'batch.kubernetes.io/controller-uid': uid, 'batch.kubernetes.io/job-name': job.metadata.name }
+  const { name } = job.metadata
+  const labels = {
+    'batch.kubernetes.io/controller-uid': uid,
+    'batch.kubernetes.io/job-name': name,
+    'controller-uid': uid,
+    'job-name': name,
+  }
   const spec = objectAt(job, 'spec') ?? {}
   const template = objectAt(spec, 'template') ?? {}
   const metadata = objectAt(template, 'metadata') ?? {}
-  template['metadata'] = { ...metadata, labels: { ...objectAt(metadata, 'labels'), ...labels } }
+  const marked = { ...objectAt(metadata, 'labels'), ...labels }
+  template['metadata'] = { ...metadata, labels: marked }
+  if (Object.keys(job.metadata.labels ?? {}).length === 0) job.metadata.labels = { ...marked }
   spec['selector'] = { matchLabels: { 'batch.kubernetes.io/controller-uid': uid } }
 }
 

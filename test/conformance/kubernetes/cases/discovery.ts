@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { at } from '../api-client.ts'
+import { setTimeout } from 'node:timers/promises'
+import { type ApiClient, at, type Json } from '../api-client.ts'
 import {
   expectFailure,
   expectStatus,
@@ -67,20 +68,49 @@ export const discoveryCases: readonly ConformanceCase[] = [
     area,
     title: 'OpenAPI v3 describes a kind with the schema of its definition',
     async run({ api }) {
-      const index = expectStatus(await api.call('GET', '/openapi/v3'), 200).body
-      const url = text(at(index, 'paths', `apis/${group}/v1`, 'serverRelativeURL'))
-      const { body } = expectStatus(await api.call('GET', url), 200)
-      const schemas = Object.values(at(body, 'components', 'schemas') ?? {})
-      const widget = schemas.find((schema) => at(schema, 'x-kubernetes-group-version-kind', 0, 'kind') === 'Widget')
+      const widget = await publishedSchema(api)
       assert.equal(at(widget, 'properties', 'spec', 'properties', 'size', 'type'), 'integer')
     },
   },
   {
     area,
-    title: 'what is not served answers 404 with a Status',
+    title: 'what a group of the server does not have answers 404 with a Status',
     async run({ api, namespace }) {
-      expectFailure(await api.call('GET', `/apis/${group}/v1/namespaces/${namespace}/gadgets`), 404, 'NotFound')
-      expectFailure(await api.call('GET', `/apis/nobody.example/v1/gadgets`), 404, 'NotFound')
+      for (const path of [`/api/v1/namespaces/${namespace}/gadgets`, '/apis/apps/v1/gadgets', '/apis/apps/v9']) {
+        expectFailure(await api.call('GET', path), 404, 'NotFound')
+      }
+    },
+  },
+  {
+    area,
+    title: 'what a defined group does not have, and a group that nobody defined, answer 404 without a Status',
+    async run({ api, namespace }) {
+      const paths = [
+        `/apis/${group}/v1/namespaces/${namespace}/gadgets`,
+        `/apis/${group}/v9`,
+        '/apis/nobody.example/v1',
+      ]
+      for (const path of paths) {
+        const answer = expectStatus(await api.call('GET', path), 404)
+        assert.match(answer.contentType, /^text\/plain/)
+        assert.equal(answer.text, '404 page not found\n')
+      }
     },
   },
 ]
+
+const publishedWithinMs = 60_000
+
+/** A server publishes what a definition adds some time after it serves it. */
+async function publishedSchema(api: ApiClient): Promise<Json | undefined> {
+  const deadline = Date.now() + publishedWithinMs
+  for (;;) {
+    const index = expectStatus(await api.call('GET', '/openapi/v3'), 200).body
+    const url = at(index, 'paths', `apis/${group}/v1`, 'serverRelativeURL')
+    const document = typeof url === 'string' ? (await api.call('GET', url)).body : {}
+    const schemas = Object.values(at(document, 'components', 'schemas') ?? {})
+    const widget = schemas.find((schema) => at(schema, 'x-kubernetes-group-version-kind', 0, 'kind') === 'Widget')
+    if (widget !== undefined || Date.now() > deadline) return widget
+    await setTimeout(200)
+  }
+}

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { at, nameOf } from '../api-client.ts'
-import { expectFailure, expectStatus, list, text, type ConformanceCase } from '../conformance-case.ts'
+import { expectFailure, expectStatus, list, text, uidOf, type ConformanceCase } from '../conformance-case.ts'
 
 const area = 'validation'
 
@@ -10,6 +10,44 @@ export const validationCases: readonly ConformanceCase[] = [
     title: 'defaults of the schema are filled in',
     async run(cluster) {
       assert.equal(at(await cluster.createWidget(), 'spec', 'color'), 'grey')
+    },
+  },
+  {
+    area,
+    title: 'defaults of built-in kinds are filled in',
+    async run(cluster) {
+      const template = { metadata: { labels: { app: 'web' } }, spec: { containers: [{ name: 'web', image: 'web:1' }] } }
+      const body = {
+        apiVersion: 'apps/v1',
+        kind: 'Deployment',
+        metadata: { name: cluster.name() },
+        // As kubectl sends it.
+        spec: { selector: { matchLabels: { app: 'web' } }, strategy: {}, template },
+      }
+      const path = `/apis/apps/v1/namespaces/${cluster.namespace}/deployments`
+      const made = expectStatus(await cluster.api.call('POST', path, { body, query: { dryRun: 'All' } }), 201).body
+      assert.equal(at(made, 'spec', 'replicas'), 1)
+      const rollingUpdate = { maxSurge: '25%', maxUnavailable: '25%' }
+      assert.deepEqual(at(made, 'spec', 'strategy'), { type: 'RollingUpdate', rollingUpdate })
+      const pod = at(made, 'spec', 'template', 'spec')
+      assert.equal(at(pod, 'containers', 0, 'imagePullPolicy'), 'IfNotPresent')
+      assert.equal(at(pod, 'enableServiceLinks'), undefined)
+    },
+  },
+  {
+    area,
+    title: 'a Job is marked with its own name and uid',
+    async run(cluster) {
+      const name = cluster.name()
+      const spec = { restartPolicy: 'Never', containers: [{ name: 'main', image: 'main:1' }] }
+      const body = { apiVersion: 'batch/v1', kind: 'Job', metadata: { name }, spec: { template: { spec } } }
+      const path = `/apis/batch/v1/namespaces/${cluster.namespace}/jobs`
+      const made = expectStatus(await cluster.api.call('POST', path, { body, query: { dryRun: 'All' } }), 201).body
+      for (const labels of [at(made, 'metadata', 'labels'), at(made, 'spec', 'template', 'metadata', 'labels')]) {
+        assert.equal(at(labels, 'batch.kubernetes.io/job-name'), name)
+        assert.equal(at(labels, 'batch.kubernetes.io/controller-uid'), uidOf(made))
+      }
+      assert.equal(at(made, 'spec', 'podReplacementPolicy'), 'TerminatingOrFailed')
     },
   },
   {
