@@ -173,7 +173,10 @@ describe('schema', () => {
   test('a migration records what it changed, and not what somebody changed before it', async () => {
     await admin.query('drop index sluice.tasks_retries')
     await admin.query(`delete from sluice.migrations where name like '0038%'`)
-    // 0038 makes the function of notifications anew, and a constraint.
+    // 0038 adds two columns and an index, and makes the function of notifications and a constraint anew.
+    await admin.query('alter table sluice.schedules drop column made_by')
+    await admin.query('alter table sluice.notifications drop column environment')
+    await admin.query('drop index sluice.notifications_newest')
     await admin.query(
       'create or replace function sluice.make_notifications() returns trigger language plpgsql as $$ begin return null; end $$',
     )
