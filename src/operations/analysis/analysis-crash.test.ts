@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Core, startCore } from '../../../test/helpers/core.ts'
 import { gitIsHere, type GitServer, startGitServer } from '../../../test/helpers/git-server.ts'
@@ -8,14 +11,18 @@ import { createAnalysis } from './analysis-create.ts'
 
 describe.skipIf(!gitIsHere)('an analysis whose worker dies', () => {
   let core: Core
+  let folder: string
   let server: GitServer
   beforeAll(async () => {
+    // What the killed one leaves there goes with it.
+    folder = await mkdtemp(join(tmpdir(), 'analysis-crash-'))
     core = await startCore()
     server = await startGitServer()
   })
   afterAll(async () => {
     await server.stop()
     await core.stop()
+    await rm(folder, { recursive: true, force: true })
   })
 
   test(
@@ -25,7 +32,7 @@ describe.skipIf(!gitIsHere)('an analysis whose worker dies', () => {
       const repository = await server.repository('crashed')
       const first = await repository.commit({ a: '1\n' })
       const held = server.hold('fetch')
-      const env = { GIT_HOSTS: server.host }
+      const env = { GIT_HOSTS: server.host, TMPDIR: folder }
       const dying = await startWorkerProcess(core, env)
       const operation = createAnalysis({ cache: createMemoryCache(), hosts: [server.host] })
       const taskId = await accept(core, operation, { input: { repository: repository.url } })

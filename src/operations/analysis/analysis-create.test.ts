@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, readdir, rm, symlink } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, symlink, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -300,6 +300,20 @@ describe.skipIf(!gitIsHere)('analysis.create, on repositories that git itself se
       lines: 0,
       uncounted_files: 1,
     })
+  })
+
+  test('what a worker that died has left goes after a day', async () => {
+    const repository = await server.repository('left')
+    const commit = await repository.commit({ a: '1\n' })
+    const old = join(folder, 'sluice-analysis-old')
+    const fresh = join(folder, 'sluice-analysis-fresh')
+    await mkdir(join(old, 'objects'), { recursive: true })
+    await mkdir(fresh)
+    const before = Date.now() / 1_000 - 86_500
+    await utimes(old, before, before)
+    await analysed({ repository: repository.url, commit })
+    expect(await foldersLeft()).toEqual(['sluice-analysis-fresh'])
+    await rm(fresh, { recursive: true })
   })
 
   test('what the worker’s user has told git is not heard', async () => {
