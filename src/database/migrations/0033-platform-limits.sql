@@ -124,14 +124,15 @@ begin
       where x.operation = l.key and x.status = 'RUNNING' and x.task_id is distinct from beside and l.tenant_id in ('', x.tenant_id)) end;
 end $$;
 
--- The locks of all that start_attempts looks at, in the one order that every transaction keeps: tasks, clusters, limits,
--- batches. Taken claim by claim, two starts, or a start and a cancelled batch, would wait for each other.
+-- The locks of all that start_attempts looks at, in the one order that every transaction keeps: tasks, holds, clusters,
+-- limits, batches. Taken claim by claim, two starts, or a start and a cancelled batch, would wait for each other.
 create function sluice.lock_for_start(ids uuid[], free boolean) returns void
 language plpgsql security definer set search_path = sluice, pg_catalog set enable_seqscan = off set jit = off as $$
 declare counted tasks[] := array(select t from tasks t where t.task_id = any(ids) and (not free or t.batch_id is not null));
 begin
   if cardinality(counted) = 0 then return; end if;
   perform from tasks t where t.task_id = any(ids) order by t.task_id for update;
+  perform from holds h where h.task_id = any(ids) order by h.task_id for update;
   perform from cluster_health h where h.open_until is not null and exists (select from unnest(counted) c
       where h.cluster in (c.cluster, c.tenant_id || '/' || c.cluster)) order by h.cluster for update;
   perform from limits l where exists (select from unnest(counted) c where l.tenant_id in ('', c.tenant_id)
