@@ -24,7 +24,10 @@ export interface KindDeclaration {
 }
 
 export function defineKind(declaration: KindDeclaration): ResourceKind {
-  const { scale, columns, schema, ...rest } = declaration
+  const { scale, columns = [], schema, ...rest } = declaration
+  // Kinds of the server itself show their age before what only `-o wide` shows.
+  const late = declaration.custom ? [] : columns.filter(({ priority = 0 }) => priority > 0)
+  const early = columns.filter((column) => !late.includes(column))
   return {
     shortNames: [],
     categories: [],
@@ -37,7 +40,7 @@ export function defineKind(declaration: KindDeclaration): ResourceKind {
     schema: withObjectMeta(schema),
     storageVersion: declaration.version,
     singular: declaration.kind.toLowerCase(),
-    columns: [nameColumn, ...(columns ?? []), ageColumn],
+    columns: [nameColumn, ...early, ageColumn, ...late],
     ...(scale === undefined ? {} : { scale }),
   }
 }

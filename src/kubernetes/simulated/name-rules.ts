@@ -12,6 +12,16 @@ const subdomainText =
   "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 const labelText =
   "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+const qualifiedText =
+  "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+const dataKeyText =
+  "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+
+/** Keys of a ConfigMap or Secret, which are names of files where they are mounted. */
+export function validateDataKeys(field: string, data: Json | undefined): FieldError[] {
+  const bad = Object.keys(isObject(data) ? data : {}).filter((key) => !/^[-._a-zA-Z0-9]{1,253}$/.test(key))
+  return bad.map((key) => invalid(`${field}[${key}]`, key, dataKeyText))
+}
 
 /** Rules for the metadata of every kind. */
 export function validateMetadata(object: KubernetesObject, asLabel: boolean): FieldError[] {
@@ -24,9 +34,7 @@ export function validateMetadata(object: KubernetesObject, asLabel: boolean): Fi
   const finalizers = object.metadata['finalizers']
   for (const [index, finalizer] of (Array.isArray(finalizers) ? finalizers : []).entries()) {
     if (typeof finalizer !== 'string' || !qualified.test(finalizer)) {
-      errors.push(
-        invalid(`metadata.finalizers[${index}]`, finalizer, 'name part must consist of alphanumeric characters'),
-      )
+      errors.push(invalid(`metadata.finalizers[${index}]`, finalizer, qualifiedText))
     }
   }
   return errors
@@ -36,7 +44,7 @@ function validateLabels(labels: Json | undefined): FieldError[] {
   const errors: FieldError[] = []
   for (const [key, value] of Object.entries(isObject(labels) ? labels : {})) {
     if (!qualified.test(key)) {
-      errors.push(invalid('metadata.labels', key, "name part must consist of alphanumeric characters, '-', '_' or '.'"))
+      errors.push(invalid('metadata.labels', key, qualifiedText))
     }
     if (typeof value !== 'string' || !labelValue.test(value)) {
       errors.push(
@@ -56,9 +64,7 @@ function validateAnnotations(annotations: Json | undefined): FieldError[] {
   let bytes = 0
   for (const [key, value] of Object.entries(isObject(annotations) ? annotations : {})) {
     if (!qualified.test(key.toLowerCase())) {
-      errors.push(
-        invalid('metadata.annotations', key, "name part must consist of alphanumeric characters, '-', '_' or '.'"),
-      )
+      errors.push(invalid('metadata.annotations', key, qualifiedText))
     }
     if (typeof value === 'string') bytes += key.length + value.length
     else errors.push(invalid('metadata.annotations', value, 'must be a string'))

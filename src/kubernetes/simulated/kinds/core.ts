@@ -2,6 +2,7 @@ import { defineKind } from '../define-kind.ts'
 import { forbiddenField, type FieldError } from '../field-error.ts'
 import { equalJson, isObject, numberAt, stringAt, textOf, type Json } from '../json.ts'
 import type { KubernetesObject } from '../kubernetes-object.ts'
+import { validateDataKeys } from '../name-rules.ts'
 import { anything, boolean, conditions, dateTime, int32, object, setOf, string, stringMap } from '../schema.ts'
 
 export const namespaceKind = defineKind({
@@ -47,7 +48,7 @@ export const configMapKind = defineKind({
         Object.keys(members(object['data'])).length + Object.keys(members(object['binaryData'])).length,
     },
   ],
-  hooks: { validate: (next, live) => immutableData(next, live) },
+  hooks: { validate: validateData },
 })
 
 export const secretKind = defineKind({
@@ -80,7 +81,7 @@ export const secretKind = defineKind({
       secret['data'] = data
     },
     validate(next, live) {
-      const errors = immutableData(next, live)
+      const errors = validateData(next, live)
       if (live !== undefined && next['type'] !== live['type']) errors.push(forbiddenField('type', 'field is immutable'))
       return errors
     },
@@ -149,9 +150,9 @@ function members(value: Json | undefined): Readonly<Record<string, Json>> {
   return isObject(value) ? value : {}
 }
 
-function immutableData(next: KubernetesObject, live: KubernetesObject | undefined): FieldError[] {
-  if (live?.['immutable'] !== true) return []
-  const errors: FieldError[] = []
+function validateData(next: KubernetesObject, live: KubernetesObject | undefined): FieldError[] {
+  const errors = ['data', 'binaryData'].flatMap((field) => validateDataKeys(field, next[field]))
+  if (live?.['immutable'] !== true) return errors
   if (next['immutable'] !== true) errors.push(forbiddenField('immutable', 'field is immutable when `immutable` is set'))
   for (const field of ['data', 'binaryData']) {
     if (!equalJson(next[field], live[field])) {

@@ -36,6 +36,15 @@ export const validationCases: readonly ConformanceCase[] = [
   },
   {
     area,
+    title: 'a key of a ConfigMap that could be no file name answers 422',
+    async run(cluster) {
+      const body = cluster.configMap(cluster.name(), { 'no key!': 'value' })
+      const status = expectFailure(await cluster.api.call('POST', cluster.configMaps, { body }), 422, 'Invalid')
+      assert.equal(at(status, 'details', 'causes', 0, 'field'), 'data[no key!]')
+    },
+  },
+  {
+    area,
     title: 'a Job is marked with its own name and uid',
     async run(cluster) {
       const name = cluster.name()
