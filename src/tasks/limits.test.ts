@@ -157,7 +157,9 @@ describe('limits are in the database, and hold across processes', () => {
     const tasks: string[] = []
     for (const tenant of ['big', 'small', 'big', 'small', 'big']) tasks.push(await accept(core, operation, { tenant }))
     await until(async () => (await heldBack(tasks)).length === 3)
-    expect((await heldBack(tasks))[0]).toBe('The cluster small runs 2 tasks at once, which is its limit: it starts when one of them ends.')
+    expect((await heldBack(tasks))[0]).toBe(
+      'The cluster small runs 2 tasks at once, which is its limit: it starts when one of them ends.',
+    )
     for (let ended = 0; ended < 5; ended++) await until(() => gated.pass())
     for (const task of tasks) expect(await reached(core, task)).toMatchObject({ status: 'COMPLETED', attempt: 1 })
     expect(gated.most).toBe(2)
