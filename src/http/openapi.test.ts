@@ -8,6 +8,7 @@ const routeSchema = z.looseObject({
   parameters: z.array(z.object({ name: z.string(), in: z.string(), required: z.boolean().optional() })).default([]),
   requestBody: z
     .object({
+      required: z.boolean(),
       content: z.object({
         'application/json': z.object({
           schema: z.looseObject({ properties: z.record(z.string(), z.unknown()).default({}) }),
@@ -40,6 +41,13 @@ describe('the OpenAPI document', () => {
     ]
     expect(fields).toEqual(expect.arrayContaining(Object.keys(input.shape)))
     expect(described?.responses).toHaveProperty('202')
+  })
+
+  test('says which bodies may be left out', () => {
+    const required = (path: string, method: string) => routeOf({ path, method })?.requestBody?.required
+    expect(required('/vms', 'POST')).toBe(true)
+    expect(required('/vms/:namespace/:name/stop', 'POST')).toBe(false)
+    expect(required('/vms/:namespace/:name', 'DELETE')).toBe(false)
   })
 
   test('gives every route a summary, and an answer that is not an error', () => {

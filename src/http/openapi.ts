@@ -1,6 +1,7 @@
 import fastifySwagger from '@fastify/swagger'
 import fastifySwaggerUi from '@fastify/swagger-ui'
 import { jsonSchemaTransform } from 'fastify-type-provider-zod'
+import { z } from 'zod'
 import type { App } from './app.ts'
 
 /** OpenAPI 3.1 from the schemas that validate: `GET /api/v1/openapi.json`, for people at `/api/v1/docs`. */
@@ -23,7 +24,34 @@ export async function registerOpenApi(app: App): Promise<void> {
       const declared = permission === undefined ? {} : { 'x-sluice-permission': permission }
       return { schema: { ...schema, ...declared, ...(permission === 'public' && { security: [] }) }, url }
     },
+    transformObject: (document) => {
+      if (!('openapiObject' in document)) return document.swaggerObject
+      for (const path of Object.values(document.openapiObject.paths ?? {})) markOptionalBodies(path)
+      return document.openapiObject
+    },
   })
   await app.register(fastifySwaggerUi, { routePrefix: '/api/v1/docs' })
   app.get('/api/v1/openapi.json', { schema: { hide: true } }, () => app.swagger())
 }
+
+const methods = ['post', 'put', 'patch', 'delete'] as const
+interface RequestBody {
+  readonly $ref?: string
+  readonly content?: Readonly<Record<string, { schema?: object }>>
+  required?: boolean
+}
+type PathItem = { readonly [method in (typeof methods)[number]]?: { readonly requestBody?: RequestBody } }
+
+// The generator calls every body required, and one that may be left out null.
+function markOptionalBodies(path: PathItem | undefined): void {
+  for (const method of methods) {
+    const body = path?.[method]?.requestBody
+    const json = body?.content?.['application/json']
+    const described = orNull.safeParse(json?.schema).data
+    if (!body || !json || !described) continue
+    body.required = false
+    json.schema = described.anyOf[0]
+  }
+}
+
+const orNull = z.object({ anyOf: z.tuple([z.looseObject({}), z.object({ type: z.literal('null') })]) })

@@ -106,13 +106,9 @@ function ownRoutes(app: App, services: Services, operation: Operation): void {
   const rest = operation.input.omit(isField)
   const task = { task: taskOptionsSchema.optional() }
   const inQuery = route.method === 'DELETE'
-  const body = rest.extend(task)
+  const whole = inQuery ? z.strictObject(task) : rest.extend(task)
   // Where nothing has to be said (`POST /vms/default/web/stop`), no body is needed.
-  const mayBeEmpty = body.safeParse({}).success
-  const preValidation = (request: FastifyRequest, _: FastifyReply, done: () => void): void => {
-    if (mayBeEmpty) request.body ??= {}
-    done()
-  }
+  const body = whole.safeParse({}).success ? whole.nullish() : whole
 
   const read = (request: FastifyRequest): { input: unknown; options: TaskOptions } => {
     // The route's own schemas have parsed all three.
@@ -128,10 +124,10 @@ function ownRoutes(app: App, services: Services, operation: Operation): void {
     schema: {
       summary: operation.title,
       params,
-      ...(inQuery ? { querystring: rest, body: z.strictObject(task).nullish() } : { body }),
+      ...(inQuery && { querystring: rest }),
+      body,
       response: { 202: acceptedSchema },
     },
-    preValidation,
     handler: (request: FastifyRequest, reply: FastifyReply) =>
       submit(services, { request, reply, operation, ...read(request) }),
   })
@@ -146,7 +142,6 @@ function ownRoutes(app: App, services: Services, operation: Operation): void {
       body,
       response: { 200: dryRunSchema },
     },
-    preValidation,
     handler: (request: FastifyRequest) =>
       runDry(services, { request, operation, input: read(request).input, asking: true }),
   })
