@@ -62,7 +62,8 @@ export function addDeadLettersCommand(program: Command, terminal: Terminal): voi
       const client = await connect(options, terminal.env)
       const asked = Object.keys(filter).length > 0 ? filter : undefined
       const answer = await client.replayDeadLetters(asked, { signal, dryRun: options.dryRun })
-      return describeAction(terminal, answer, { json: options.json, verb: 'replayed' })
+      const named = new Set(taskIds).size
+      return describeAction(terminal, answer, { json: options.json, verb: 'replayed', named })
     }),
   )
 }

@@ -92,7 +92,10 @@ describe('sluice dead-letters', () => {
       code: 0,
       out: '1 of 1 replayed.\n',
     })
-    expect(await run('requester', `dead-letters replay ${taskId}`)).toMatchObject({ out: '0 of 0 replayed.\n' })
+    expect(await run('requester', `dead-letters replay ${taskId}`)).toMatchObject({
+      code: 1,
+      out: '0 of 0 replayed.\n1 of the 1 named could not be: there is none, or it was done before.\n',
+    })
   })
 
   test('replay of what fits, and of all; nothing said is nothing replayed', async () => {

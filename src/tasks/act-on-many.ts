@@ -5,8 +5,9 @@ import type { Database } from '../database/database.ts'
 import type { SignalSender } from '../database/signals.ts'
 import { RefusedError } from '../operations/define-operation.ts'
 import type { Queue } from '../queue/queue.ts'
-import { cancelledBy, cancelTask, MovedMeanwhileError } from './cancel-task.ts'
+import { cancelledBy, cancelTask } from './cancel-task.ts'
 import { cancellableTasks, countTasks, type Reach, reachableTasks, retryableTasks } from './act-on-many.sql.ts'
+import { hasMoved, MovedMeanwhileError } from './moved-meanwhile.ts'
 import { openRequests, type RetryRequest, type RetryTaskOptions, toRetry } from './retry-task.ts'
 import type { TaskRow } from './task-view.ts'
 import { appendToEach, holdsAll } from './ticket-items.sql.ts'
@@ -117,7 +118,7 @@ async function cancelGroup(
     options.signals.send('events')
     return true
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'SL001') return false
+    if (hasMoved(error)) return false
     throw error
   }
 }

@@ -5,6 +5,7 @@ import type { SignalSender } from '../database/signals.ts'
 import type { Queue } from '../queue/queue.ts'
 import { appendEvent } from './append-event.sql.ts'
 import { selectTask } from './find-tasks.sql.ts'
+import { hasMoved, MovedMeanwhileError } from './moved-meanwhile.ts'
 import type { TaskRow } from './task-view.ts'
 import { closeOrRenew } from './ticket-rest.ts'
 
@@ -41,8 +42,7 @@ export async function cancelTask(options: CancelTaskOptions, request: CancelRequ
       return cancelled
     } catch (error) {
       // It moved on between the look and the event: look again.
-      const moved = error instanceof Error && 'code' in error && error.code === 'SL001'
-      if (!moved || tries >= 5) throw error
+      if (!hasMoved(error) || tries >= 5) throw error
     }
   }
 }
@@ -105,11 +105,6 @@ function whatRemains(task: TaskRow): string {
   return waiting_for
     ? `Cancelling. ${waiting_for.kind} ${waiting_for.name} was already asked for in cluster ${waiting_for.cluster}, which goes on with it.`
     : 'Cancelling. What the operation has already asked of others cannot be undone here.'
-}
-
-/** It is not where it was: look again. */
-export class MovedMeanwhileError extends Error {
-  readonly code = 'SL001'
 }
 
 /** Why a task that never started ended. */

@@ -19,6 +19,7 @@ import { environmentsOf, mayIn, rolesIn, type Standing } from '../identity/stand
 import type { Tracer } from '../platform/tracer.ts'
 import type { Queue } from '../queue/queue.ts'
 import { findTraceparents } from './find-traceparents.sql.ts'
+import { hasMoved, MovedMeanwhileError } from './moved-meanwhile.ts'
 import { releaseTasks } from './release-tasks.ts'
 import type { TaskRow } from './task-view.ts'
 import { readTask } from './ticket-dossier.sql.ts'
@@ -54,9 +55,6 @@ export interface TicketDecision {
   readonly items?: readonly (string | number)[] | undefined
 }
 
-/** The database's word for "it moved on meanwhile", and for a deadlock with somebody who moved it. */
-const movedCodes = new Set(['SL001', '40P01'])
-
 /**
  * Stop 3: takes a decision. The last approval that a ticket needs closes it and inserts the jobs in one transaction;
  * whoever comes second is told so. Returns the task as the decision left it; of a batch's ticket there is no one task.
@@ -88,8 +86,7 @@ async function decidePersistently(options: DecideTicketOptions, decision: Ticket
       options.signals.send(...released, 'events')
       return task
     } catch (error) {
-      const moved = error instanceof Error && 'code' in error && movedCodes.has(String(error.code))
-      if (!moved || tries >= 5) throw error
+      if (!hasMoved(error) || tries >= 5) throw error
     }
   }
 }
@@ -200,7 +197,7 @@ async function approve(
   }
   await appendToEach(tx, { type: 'task.approved', actor: person.name, data, tasks: held })
   // The events hold the tasks' rows. Who joined before them counts as a requester, and their approval for nothing.
-  if (countApprovals(given, stage, await readAsking(tx, ticket)) < quorum) throw new JoinedMeanwhileError()
+  if (countApprovals(given, stage, await readAsking(tx, ticket)) < quorum) throw new MovedMeanwhileError()
   await closeTicket(tx, ticketId, { state: 'approved', by: person.name })
   await tellOfBatch(tx, ticket, {
     type: 'ticket.decided',
@@ -214,11 +211,6 @@ async function approve(
     },
   })
   return releaseTasks(tx, options.queue, held)
-}
-
-/** Somebody whose approval counted has joined since: look again. */
-class JoinedMeanwhileError extends Error {
-  readonly code = 'SL001'
 }
 
 // All of them, unless some are named.
