@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from './clock.ts'
 import type { Cluster, CollectionRef } from './cluster.ts'
+import { ForbiddenError, UnknownKindError } from './cluster-errors.ts'
 import { describeRef, isRecord, type KubernetesObject, refOf } from './kubernetes-object.ts'
 import { raceSignal } from './race-signal.ts'
 import { conditionsOf, podFailures } from './readiness-presets.ts'
@@ -26,27 +27,24 @@ const longestFinding = 300
 
 /**
  * Says in a sentence or two why an object is not ready, from what its owner's status does not tell: the Pods that
- * descend from it (by owner uid) and warning events about any of them. What cannot be read is left out (403, a kind that
- * the cluster lacks); `undefined` when there is nothing to say. Rejects when nothing at all could be read, and with the
- * signal's reason.
+ * descend from it (by owner uid) and warning events about any of them. What may not be read is left out, as is a kind that
+ * the cluster lacks; `undefined` when there is nothing to say. Rejects when that is not known, since the cluster did not
+ * answer, and with the signal's reason.
  */
 export async function diagnose(
   cluster: Cluster,
   object: KubernetesObject,
   options: DiagnoseOptions = {},
 ): Promise<string | undefined> {
-  let answered = false
   let failure: unknown
   const read: Read = async (collection) => {
     const items: KubernetesObject[] = []
     try {
-      for await (const page of pagesOf(cluster, collection, options)) {
-        answered = true
-        items.push(...page)
-      }
+      for await (const page of pagesOf(cluster, collection, options)) items.push(...page)
     } catch (error) {
       options.signal?.throwIfAborted()
-      failure = error
+      const refused = error instanceof ForbiddenError || error instanceof UnknownKindError
+      if (!refused) failure = error
     }
     return items
   }
@@ -59,8 +57,9 @@ export async function diagnose(
       : new Map([[object.metadata.uid, object]])
   const findings = [...related.values()].filter(({ kind }) => kind === 'Pod').flatMap(podFindings)
   const warnings = await warningsAbout(read, related)
-  if (!answered) throw failure
-  return sentence([...new Set([...findings, ...warnings])])
+  const said = sentence([...new Set([...findings, ...warnings])])
+  if (said === undefined && failure !== undefined) throw failure
+  return said
 }
 
 /**
