@@ -8,8 +8,11 @@ export function titleOf(kind: NotificationKind, data: Readonly<Record<string, un
   const what = typeof items === 'number' ? itemsOf(items) : changeOf(text('operation', 'A change'), text('target', ''))
   const was = many ? 'were' : 'was'
   switch (kind) {
-    case 'approval_pending':
-      return `${what} ${many ? 'wait' : 'waits'} for your approval, asked for by ${text('actor', 'somebody')}`
+    case 'approval_pending': {
+      // Of a later stage the actor is who completed the one before.
+      const by = data['event'] === 'ticket.approved' ? 'after that of' : 'asked for by'
+      return `${what} ${many ? 'wait' : 'waits'} for your approval, ${by} ${text('actor', 'somebody')}`
+    }
     case 'approval_decided': {
       const approved = data['event'] === 'task.approved' || data['status'] === 'approved'
       return `${what} ${was} ${approved ? 'approved' : 'rejected'} by ${text('actor', 'somebody')}`

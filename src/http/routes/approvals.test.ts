@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import canonicalize from 'canonicalize'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { type TestApi, startTestApi } from '../../../test/helpers/api.ts'
 import { type GovernedCore, startGovernedCore } from '../../../test/helpers/governed-core.ts'
@@ -117,6 +117,24 @@ describe('approvals over HTTP', () => {
     }
     expect(await api.as('requester', `POST ${path}/withdraw`)).toMatchObject({ status: 409 })
     expect(await api.as('approver', `GET /approvals/ticket_0000000000e008000000000000`)).toMatchObject({ status: 404 })
+  })
+
+  test('who has approved has it in the inbox no more, while another has to; the next stage hears whom it follows', async () => {
+    const stages = '[{ name: one, from: { roles: [approver] } }, { name: other, from: { roles: [approver, admin] } }]'
+    onTestFinished(() => core.setPolicy(defaultPolicy))
+    await core.setPolicy(`version: 1\nrules: [{ name: twice, approval: { stages: ${stages} } }]`)
+    const { links, task_id } = await ask()
+    const path = pathOf(links.ticket)
+    const inbox = async (who: 'approver' | 'admin') =>
+      ((await api.as(who, 'GET /approvals')).body['items'] as { task_id: string }[]).filter(
+        (ticket) => ticket.task_id === task_id,
+      ).length
+    expect([await inbox('approver'), await inbox('admin')]).toEqual([1, 0])
+    const { payload_hash } = (await api.as('approver', `GET ${path}`)).body
+    await api.as('approver', `POST ${path}/approve`, { payload_hash })
+    expect([await inbox('approver'), await inbox('admin')]).toEqual([0, 1])
+    const { body: told } = await api.as('admin', 'GET /notifications')
+    expect(told['items'][0].title).toMatch(/waits for your approval, after that of approver$/)
   })
 
   test('reject and withdraw end the task, and it says why', async () => {

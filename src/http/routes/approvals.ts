@@ -55,8 +55,10 @@ export function approvalRoutes(app: App, services: Services): void {
       const batchId = batch === undefined ? undefined : (fromWireId('batch', batch) ?? noBatch)
       const query = { tenant, state, person: principal, mine, batchId, after, limit: size + 1 }
       const dossiers = await listTickets(services.database, query)
-      const items = dossiers.slice(0, size).map((dossier) => toTicket(dossier, principal))
-      return { items, next_page_token: dossiers.length > size ? (items.at(-1)?.ticket_id ?? null) : null }
+      const page = dossiers.slice(0, size).map((dossier) => toTicket(dossier, principal))
+      // Who has decided already, or made the requester's token, has nothing to do there. A page may be short for it.
+      const items = page.filter(({ may_decide: may }) => mine || state !== 'open' || may)
+      return { items, next_page_token: dossiers.length > size ? (page.at(-1)?.ticket_id ?? null) : null }
     },
   )
 
