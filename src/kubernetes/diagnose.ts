@@ -36,7 +36,7 @@ export async function diagnose(
   object: KubernetesObject,
   options: DiagnoseOptions = {},
 ): Promise<string | undefined> {
-  let failure: unknown
+  let unread: { readonly error: unknown } | undefined
   const read: Read = async (collection) => {
     const items: KubernetesObject[] = []
     try {
@@ -44,7 +44,7 @@ export async function diagnose(
     } catch (error) {
       options.signal?.throwIfAborted()
       const refused = error instanceof ForbiddenError || error instanceof UnknownKindError
-      if (!refused) failure = error
+      if (!refused) unread = { error }
     }
     return items
   }
@@ -58,7 +58,7 @@ export async function diagnose(
   const findings = [...related.values()].filter(({ kind }) => kind === 'Pod').flatMap(podFindings)
   const warnings = await warningsAbout(read, related)
   const said = sentence([...new Set([...findings, ...warnings])])
-  if (said === undefined && failure !== undefined) throw failure
+  if (said === undefined && unread) throw unread.error
   return said
 }
 
