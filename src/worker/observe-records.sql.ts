@@ -69,6 +69,9 @@ export async function recordObservations(
         and r.namespace = s.namespace and r.name = s.name and r.uid = s.uid
       where r.state = 'present'
         and not exists (select from sluice.tasks t where t.active_target = r.tenant_id || '/' || r.target)
+      -- In the order in which outcomes write records: neither waits for the other in a circle.
+      order by r.tenant_id, r.cluster, r.base_path, r.api_version, r.kind, r.namespace, r.name
+      for update of r
     ), changed as (
       update sluice.resources r set conditions = j.conditions, drift = j.drift,
         state = case when j.drift = 'deleted' then 'deleted' else 'present' end, updated_at = clock_timestamp()
