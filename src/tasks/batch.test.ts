@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { availableParallelism, loadavg } from 'node:os'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Core, noop, startCore } from '../../test/helpers/core.ts'
 import { startGovernedCore } from '../../test/helpers/governed-core.ts'
@@ -52,12 +51,10 @@ describe('bulk: one transaction, one batch', () => {
       const batch = await bulk(items)
       return { batch, ms: performance.now() - began }
     }
-    // What it can do, on a machine that may be busy with something else at one moment; where more than two programs per
-    // core want to run all the time, this one gets its share of the time.
-    const withinMs = () => 5_000 * Math.max(1, (loadavg()[0] ?? 0) / availableParallelism() / 2)
+    // What it can do, on a machine that may be busy with something else at one moment.
     let { batch, ms } = await submit()
     for (let again = 0; again < 2 && ms >= 5_000; again++) ({ batch, ms } = await submit())
-    expect(ms).toBeLessThan(withinMs())
+    expect(ms).toBeLessThan(5_000)
     expect(batch).toMatchObject({ total: 10_000, counts: { PENDING: 10_000 } })
     const { rows: written } = await core.database.pool.query(
       `select count(distinct xmin::text)::int as transactions from sluice.tasks where batch_id = $1`,

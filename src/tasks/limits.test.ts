@@ -448,8 +448,6 @@ describe('why_waiting', () => {
       expect(explained.size).toBe(200)
       return performance.now() - began
     }
-    // What it can do, on a machine that may be busy with something else at one moment.
-    const took = [await explain(), await explain(), await explain()]
-    expect(Math.min(...took)).toBeLessThan(1_000)
+    expect(await explain()).toBeLessThan(1_000)
   })
 })

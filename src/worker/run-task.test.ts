@@ -42,8 +42,7 @@ describe('timeouts: one deadline from the first start', () => {
     const task = await reached(core, await accept(core, operation, { options: { timeout_ms: 1_000 } }))
     expect(task).toMatchObject({ status: 'TIMED_OUT', error: { code: 'timed_out' } })
     expect(reasons).toEqual(['deadline'])
-    // The grace period alone is 5 s.
-    expect(Number(task.completed_at) - Number(task.started_at)).toBeLessThan(5_000)
+    expect(Number(task.completed_at) - Number(task.started_at)).toBeLessThan(2_500)
   })
 
   test('a handler that ignores its signal is settled without, and its slot is free after the grace period', async () => {
@@ -223,8 +222,7 @@ describe('cancel', () => {
     expect(await readTask(core, taskId)).toMatchObject({ status: 'CANCELLED' })
   })
 
-  // Once more where somebody else had both cores at that moment.
-  test('running: the signal fires within a second; again changes nothing', { retry: 2 }, async () => {
+  test('running: the signal fires within a second; again changes nothing', async () => {
     let firedAt = 0
     const operation = testOperation({
       perform: ({ signal }) => {
@@ -262,7 +260,7 @@ describe('cancel', () => {
       status: 'CANCELLED',
       error: { detail: expect.stringMatching(/^Cancelled by requester while it ran\..*ignored its signal/) },
     })
-    expect(Number(ended.completed_at) - asked).toBeLessThan(10_000)
+    expect(Number(ended.completed_at) - asked).toBeLessThan(2_000)
     wake()
     // The slot is free, and by now the worker has heard what the deaf one had to say.
     const next = await accept(core, operation)

@@ -125,8 +125,7 @@ describe('creating a project', () => {
     )
     expect((deadline ?? 0) - (started ?? 0)).toBe(2_000)
     expect((ended ?? 0) - (deadline ?? 0)).toBeGreaterThanOrEqual(0)
-    // By its own job: the upkeep behind it comes 7 s after the deadline at the earliest.
-    expect((ended ?? 0) - (deadline ?? 0)).toBeLessThan(6_000)
+    expect((ended ?? 0) - (deadline ?? 0)).toBeLessThan(2_000)
   })
 
   test('a name that somebody else has taken ends FAILED with already_exists, and their object stays as it was', async () => {
@@ -216,7 +215,7 @@ describe('cancelling', () => {
     expect(answer.status).toBe(202)
     expect(answer.body).toMatchObject({ message: expect.stringContaining('Project stalls-until-cancelled') })
     await stream.until('task.cancelled')
-    expect(performance.now() - asked).toBeLessThan(10_000)
+    expect(performance.now() - asked).toBeLessThan(3_000)
 
     const task = await requester.task(task_id)
     expect(task).toMatchObject({ status: 'CANCELLED', error: { code: 'cancelled' } })
